@@ -1,0 +1,84 @@
+# Every deed of the project is a target; CI runs the same ones. A bare `make` lists them.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m pip install -q
+NATIVE := CMakeLists.txt $(shell find csrc -type f)
+CXX_SOURCES = $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.inl')
+MODEL  ?= smollm2-135m-instruct
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test serve test test-all lint format type contracts proto proto-check docs docs-check \
+        sanitize bench-ops clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "vajra needs Python 3.11 or newer: make PYTHON=python3.11 …"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The build tools live in the environment itself, so that a rebuild after a C++ edit is incremental.
+$(VENV)/.setup: $(BIN)/python pyproject.toml constraints.txt $(NATIVE)
+	@echo "installing vajra into $(VENV) and building the native engine (about two minutes the first time)"
+	$(PIP) scikit-build-core nanobind cmake ninja
+	PATH=$(CURDIR)/$(BIN):$$PATH $(PIP) --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.setup-test: $(VENV)/.setup
+	@echo "installing the test extras (torch and transformers serve as oracles)"
+	PATH=$(CURDIR)/$(BIN):$$PATH $(PIP) --no-build-isolation -e '.[test]'
+	@touch $@
+
+setup: $(VENV)/.setup ## create .venv, install vajra and build the native engine
+setup-test: $(VENV)/.setup-test ## setup, with the test extras
+
+serve: setup ## fetch the embedded model and serve it (MODEL=… for another)
+	$(BIN)/vajra serve $(MODEL)
+
+test: setup-test lint type contracts proto-check docs-check ## everything CI checks: lint, types, contracts, drift, quick tests
+	$(BIN)/python -m pytest -q -m 'not slow'
+
+test-all: setup-test ## all tests, the slow ones too
+	$(BIN)/python -m pytest -q
+
+lint: setup-test ## ruff, clang-format and buf, without changing anything
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/clang-format --dry-run --Werror $(CXX_SOURCES)
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code
+
+format: setup-test ## format Python, C++ and proto sources in place
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/clang-format -i $(CXX_SOURCES)
+	$(BIN)/buf format -w
+
+type: setup-test ## mypy, strict
+	$(BIN)/python -m mypy
+
+contracts: setup-test ## which room may import which (import-linter)
+	$(BIN)/lint-imports
+
+PROTOC = $(BIN)/python -m grpc_tools.protoc -Iproto --python_out=$(1) --pyi_out=$(1) --grpc_python_out=$(1) proto/vajra/*/v1/*.proto
+
+proto: setup-test ## regenerate the checked-in protobuf code
+	$(call PROTOC,proto)
+
+proto-check: setup-test ## fail when the checked-in protobuf code differs from its .proto files
+	@rm -rf build/proto && mkdir -p build/proto && $(call PROTOC,build/proto)
+	@for f in $$(cd build/proto && find . -name '*.py*' -type f); do diff -q build/proto/$$f proto/$$f || { echo "run: make proto"; exit 1; }; done
+
+docs: setup ## regenerate docs/configuration.md from the configuration registry
+	$(BIN)/python -m vajra.config.docs > docs/configuration.md
+
+docs-check: setup ## fail when docs/configuration.md differs from the registry
+	@$(BIN)/python -m vajra.config.docs | diff -q - docs/configuration.md || { echo "run: make docs"; exit 1; }
+
+sanitize: setup-test ## engine and op tests under address, undefined-behaviour and thread sanitizers (slow)
+	csrc/sanitize.sh $(CURDIR)/$(BIN)/python
+
+clean: ## remove build outputs (not .venv)
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
