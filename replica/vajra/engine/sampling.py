@@ -1,32 +1,4 @@
-"""How one sequence's tokens are chosen and when it ends: the part of a request that engines see.
-
-The choice, to the last bit, for every engine (`sampling_reference.py` is this text in numpy):
-
- 0. x = the model's float32 logits. Steps 1 to 4 are float32, each operation rounded on its own (no fused multiply-add),
-    parameters rounded to float32 first.
- 1. logit_bias: x[id] += bias.
- 2. repetition_penalty r, for each distinct id of prompt and output: x = x / r where x > 0, else x * r.
- 3. presence p and frequency f, for each distinct id of the output, seen c times: x = x - (p + f * c).
- 4. While fewer than min_tokens are output: x[id] = -inf for every stop id.
- 5. Greedy (temperature 0): the largest x; of equals the lowest id. Done. So too when every x is -inf.
- 6. Weights are float64: w = exp((x - max(x)) / temperature), the subtraction and the division in float64. The best
-    candidate's weight is exactly 1.
- 7. Candidates: all ids in id order when top_k, top_p and min_p are all off (top_k 0 or >= vocabulary, top_p >= 1,
-    min_p 0). Else sorted by x descending, of equals the lower id first (x, not w: distinct x may round to one w), and
-    top_k keeps the first k;
-    top_p keeps the shortest prefix of these whose sum is >= top_p * (the sum of these), at least one;
-    min_p keeps those with w >= min_p.
-    Sums are sequential float64 sums in candidate order.
- 8. One draw: Philox4x32-10 with key (seed & 0xffffffff, seed >> 32) and counter (n & 0xffffffff, n >> 32, 0, 0), n being
-    the sampled token's absolute position (the number of prompt and output tokens before it), gives words r0, r1, ...;
-    u = ((r0 >> 5) * 2^26 + (r1 >> 6)) * 2^-53, in [0, 1).
-    The first candidate whose cumulative weight exceeds u * (total weight) is the token.
-
-Log-probabilities are of the unchanged logits in float64: (x - max) - log(sum of exp(x - max), in id order); the likeliest
-ids come by x descending, of equals the lower id first. logprobs=0 gives the chosen token's alone.
-
-The end: a token in stop_token_ids finishes with STOP; else the max_tokens-th output finishes with LENGTH.
-"""
+"""How one sequence's tokens are chosen and when it ends: the part of a request that engines see."""
 
 from __future__ import annotations
 
