@@ -93,7 +93,7 @@ def descending(values: _Float32s) -> _Ids:
 def choose(logits: _Float32s, params: SamplingParams, token_ids: Sequence[int], num_prompt_tokens: int) -> int:
     """The token that follows `token_ids`, given the raw logits [vocab] of their last position."""
     z = adjusted_logits(logits, params, token_ids, num_prompt_tokens)
-    if params.temperature == 0.0:
+    if params.temperature == 0.0 or z.max() == -np.inf:
         return int(z.argmax())
     ids, weights = candidates(z, params)
     sums = np.cumsum(weights)

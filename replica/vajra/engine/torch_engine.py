@@ -28,7 +28,7 @@ from vajra.engine.torch_model import Rows, TorchModel
 from vajra.models.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from vajra.models import WeightSource
+    from vajra.models.tensor import WeightSource
 
 
 @dataclass(slots=True, eq=False)

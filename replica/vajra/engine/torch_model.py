@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from vajra.models.spec import ModelSpec, RopeSpec
 
 if TYPE_CHECKING:
-    from vajra.models import Tensor, WeightSource
+    from vajra.models.tensor import Tensor, WeightSource
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
