@@ -1,0 +1,70 @@
+"""`python -m vajra.replica`: one replica of a deployment, as a process.
+
+The worker starts first: what it imports and loads overlaps with what this process imports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from vajra.replica.worker_process import WorkerProcess
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m vajra.replica", description="One replica of a VajraDeployment.")
+    parser.add_argument("--spec-file", type=Path, required=True, help="VajraDeployment as JSON")
+    parser.add_argument("--listen", required=True, help="host:port or unix:/path for gRPC")
+    parser.add_argument("--replica-index", type=int, default=0, help="for logs and names")
+    parser.add_argument(
+        "--num-local-replicas", type=int, default=1, help="replicas that share this machine's memory and cores"
+    )
+    parser.add_argument("--parent-fd", type=int, help="a pipe's reading end: exit when its writers are gone")
+    parser.add_argument("--max-unread-bytes", type=int, default=1 << 20, help="cut a reader off that leaves this much")
+    parser.add_argument(
+        "--max-unread-seconds", type=float, default=60.0, help="cut a reader off that takes nothing for this long"
+    )
+    return parser.parse_args()
+
+
+def _exit_with_parent(fd: int) -> None:
+    """Ends this process when the other end of the pipe closes, also when the event loop is stuck."""
+
+    def wait() -> None:
+        while os.read(fd, 4096):
+            pass
+        os._exit(0)  # the worker follows by its channel and by the kernel's signal
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
+
+
+def main() -> int:
+    """Runs one replica until SIGTERM, then drains. The exit status."""
+    args = _arguments()
+    if args.parent_fd is not None:
+        _exit_with_parent(args.parent_fd)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the parent's to handle
+    logging.basicConfig(
+        level=os.environ.get("VAJRA_LOG_LEVEL", "INFO").upper(),
+        format=f"%(asctime)s %(levelname)s replica {args.replica_index}: %(message)s",
+    )
+    manifest: dict[str, Any] = json.loads(args.spec_file.read_text())
+
+    def spawn() -> WorkerProcess:
+        return WorkerProcess(manifest, args.num_local_replicas)
+
+    worker = spawn()
+    from vajra.replica.run import run
+
+    return run(manifest, worker, spawn, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

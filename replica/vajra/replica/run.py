@@ -1,0 +1,44 @@
+"""Builds a replica from its manifest and runs it; imported after the worker has started, for it takes a while."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from vajra.config import ConfigError, LLMBaseReplicaControllerConfig, VajraDeployment
+from vajra.replica.controller import Limits, LLMBaseReplicaController
+from vajra.replica.server import serve
+from vajra.replica.worker_process import WorkerProcess
+from vajra.scheduling.registry import Registry
+
+controllers: Registry[LLMBaseReplicaController] = Registry("replica controller")
+
+
+@controllers.register(LLMBaseReplicaControllerConfig)
+def _base(config: LLMBaseReplicaControllerConfig, *args: Any) -> LLMBaseReplicaController:
+    return LLMBaseReplicaController(*args)
+
+
+def run(
+    manifest: dict[str, Any],
+    worker: WorkerProcess,
+    spawn: Callable[[], WorkerProcess],
+    args: argparse.Namespace,
+) -> int:
+    """Serves until a signal. The exit status; 2 for a manifest that cannot be served."""
+
+    async def main() -> int:
+        limits = Limits(args.max_unread_bytes, args.max_unread_seconds)
+        controller = controllers.create(deployment.replica_config, deployment, worker, spawn, limits)
+        return await serve(controller, args.listen, interactive=args.parent_fd is None)
+
+    try:
+        deployment = VajraDeployment.from_dict(manifest)
+        return asyncio.run(main())
+    except (ConfigError, NotImplementedError) as error:
+        print(error, file=sys.stderr)
+        worker.kill()
+        return 2

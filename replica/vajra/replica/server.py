@@ -1,0 +1,93 @@
+"""The gRPC server of one replica: dispatch, control, health; and its life from start to drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+
+from vajra.control.v1 import control_pb2, control_pb2_grpc
+from vajra.dispatch.v1 import dispatch_pb2, dispatch_pb2_grpc
+from vajra.replica.control import ReplicaControlService
+from vajra.replica.controller import LLMBaseReplicaController, Phase
+from vajra.replica.dispatch import DispatchService
+
+log = logging.getLogger(__name__)
+
+DISPATCH_SERVICE = dispatch_pb2.DESCRIPTOR.services_by_name["DispatchService"].full_name
+CONTROL_SERVICE = control_pb2.DESCRIPTOR.services_by_name["ReplicaControlService"].full_name
+_OPTIONS = (
+    ("grpc.max_receive_message_length", 64 << 20),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.so_reuseport", 0),  # a second replica on the same port is a mistake, not load balancing
+)
+
+
+async def serve(controller: LLMBaseReplicaController, listen: str, *, interactive: bool) -> int:
+    """Serves on `listen` ("host:port" or "unix:/path") until SIGTERM, then drains; `interactive`: until SIGINT too,
+    which is a parent's business otherwise. The exit status."""
+    signals = (signal.SIGTERM, signal.SIGINT) if interactive else (signal.SIGTERM,)
+    server = grpc.aio.server(options=_OPTIONS)
+    health_servicer = HealthServicer()
+    dispatch_pb2_grpc.add_DispatchServiceServicer_to_server(DispatchService(controller), server)  # type: ignore[no-untyped-call]
+    control = ReplicaControlService(controller)
+    control_pb2_grpc.add_ReplicaControlServiceServicer_to_server(control, server)  # type: ignore[no-untyped-call]
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in signals:
+        loop.add_signal_handler(number, stop.set)
+    await _publish_health(health_servicer, controller)
+    try:
+        port = server.add_insecure_port(listen)
+    except RuntimeError as error:
+        log.error("cannot listen on %s: %s", listen, error)
+        await controller.stop()
+        return 1
+    await server.start()
+    address = listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
+    print(f"listening on {address}", flush=True)
+    await controller.start()
+    follower = asyncio.create_task(_follow_health(health_servicer, controller))
+    await stop.wait()
+    grace = float(controller.deployment.spec.drain.timeout_seconds)
+    in_flight = controller.drain(grace)
+    log.info("draining: %d sequences in flight, at most %.0f s", in_flight, grace)
+    for number in signals:  # a second signal means now
+        loop.add_signal_handler(number, lambda: controller.drain(0.0))
+    await controller.wait_idle()
+    follower.cancel()
+    await server.stop(grace=2.0)  # streams have their last word; watchers are cut
+    await controller.stop()
+    with contextlib.suppress(asyncio.CancelledError):
+        await follower
+    return 0
+
+
+async def _follow_health(servicer: HealthServicer, controller: LLMBaseReplicaController) -> None:
+    while True:
+        changed = controller.phase_changed
+        await _publish_health(servicer, controller)
+        await changed.wait()
+
+
+async def _publish_health(servicer: HealthServicer, controller: LLMBaseReplicaController) -> None:
+    """ "" and dispatch: takes sequences now. "startup": has loaded once. "liveness" and control: the process answers."""
+    serving = controller.phase is Phase.SERVING
+    started = controller.model is not None
+    for service, well in {
+        "": serving,
+        DISPATCH_SERVICE: serving,
+        "startup": started,
+        "liveness": True,
+        CONTROL_SERVICE: True,
+    }.items():
+        status = health_pb2.HealthCheckResponse.SERVING if well else health_pb2.HealthCheckResponse.NOT_SERVING
+        await servicer.set(service, status)

@@ -1,0 +1,194 @@
+"""The replica set's queue: one priority order for all replicas, bound late, to a replica that has room."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from vajra.scheduling.prioritizer import Prioritizer
+from vajra.scheduling.scheduler import Room
+from vajra.scheduling.sequence import Blocked
+
+
+class QueueFull(RuntimeError):
+    """The queue is at capacity; the request was not taken. `capacity` says how much that is."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__(f"{capacity} requests are waiting already, which is the queue's capacity; try again later")
+        self.capacity = capacity
+
+
+@dataclass(slots=True, eq=False)
+class QueuedRequest:
+    """One sequence that waits for a replica. Times are seconds on the caller's clock."""
+
+    request_id: Hashable  # unique while in the queue or in flight
+    num_tokens: int  # whole prompt, and what was generated before (resume): these need KV blocks
+    num_prompt_tokens: int
+    arrival: float
+    deadline: float | None = None  # the whole request is worth nothing after it
+    ttft_target: float | None = None
+    payload: Any = None  # the caller's own
+    excluded: frozenset[Hashable] = frozenset()  # replicas that must not get it
+    blocked: dict[Blocked, int] = field(default_factory=dict)  # dispatches that left it out, by reason
+
+    @property
+    def remaining_prefill(self) -> int:
+        """All of it: nothing has been computed while it is in this queue."""
+        return self.num_tokens
+
+
+class RoomReport(NamedTuple):
+    """What a replica said last (dispatch.v1 WatchRoomResponse)."""
+
+    free_slots: int
+    free_blocks: int
+    block_size: int
+    accepted: int  # sequences accepted so far, ever
+    accepting: bool = True
+
+
+class _Replica:
+    """A replica's last report, and what has been sent to it that the report does not count yet."""
+
+    __slots__ = ("report", "unseen")
+
+    def __init__(self) -> None:
+        self.report: RoomReport | None = None
+        self.unseen: OrderedDict[Hashable, int] = OrderedDict()  # request id -> tokens, in order of sending
+
+    def update(self, report: RoomReport) -> None:
+        last = self.report
+        counted = report.accepted - last.accepted if last is not None else 0
+        for _ in range(min(counted, len(self.unseen))):
+            self.unseen.popitem(last=False)
+        self.report = report
+
+    def room(self) -> tuple[int, int]:
+        """(free blocks, free slots) left; (0, 0) when it accepts nothing."""
+        report = self.report
+        if report is None or not report.accepting:
+            return 0, 0
+        pending = sum(-(-tokens // report.block_size) for tokens in self.unseen.values())
+        return report.free_blocks - pending, report.free_slots - len(self.unseen)
+
+    def blocks_for(self, num_tokens: int) -> int:
+        assert self.report is not None
+        return -(-num_tokens // self.report.block_size)
+
+
+class ReplicaSetQueue:
+    """One bounded priority queue in front of any number of replicas.
+
+    A request leaves the queue only for a replica with a free sequence slot and free KV blocks for all its
+    tokens; until then it stays here, where a more urgent one can still pass it. The replica with most free
+    blocks gets it (then most slots, then first added). A request for which no replica has blocks may be passed
+    by older ones only, so that large requests do not starve.
+    """
+
+    def __init__(self, prioritizer: Prioritizer, capacity: int) -> None:
+        self.capacity = capacity
+        self._prioritizer = prioritizer
+        self._queue: dict[Hashable, QueuedRequest] = {}
+        self._replicas: dict[Hashable, _Replica] = {}
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def put(self, request: QueuedRequest, *, resumed: bool = False) -> None:
+        """Queues a request. Raises QueueFull at capacity (never for a `resumed` one: it was admitted before) and
+        ValueError for an id that waits already."""
+        if request.request_id in self._queue:
+            raise ValueError(f"request {request.request_id!r} waits already")
+        if not resumed and len(self._queue) >= self.capacity:
+            raise QueueFull(self.capacity)
+        self._queue[request.request_id] = request
+
+    def cancel(self, request_id: Hashable) -> QueuedRequest | None:
+        """Takes a request out; None if it does not wait (any more)."""
+        return self._queue.pop(request_id, None)
+
+    def expire(self, now: float) -> list[QueuedRequest]:
+        """Takes out every request whose deadline has passed."""
+        expired = [r for r in self._queue.values() if r.deadline is not None and r.deadline <= now]
+        for request in expired:
+            del self._queue[request.request_id]
+        return expired
+
+    def next_deadline(self) -> float | None:
+        """The earliest deadline in the queue: when to call `expire`."""
+        return min((r.deadline for r in self._queue.values() if r.deadline is not None), default=None)
+
+    def drain(self) -> list[QueuedRequest]:
+        """Takes everything out, in order of arrival."""
+        requests = sorted(self._queue.values(), key=lambda r: r.arrival)
+        self._queue.clear()
+        return requests
+
+    def set_prioritizer(self, prioritizer: Prioritizer) -> None:
+        """Orders the queue anew, with immediate effect."""
+        self._prioritizer = prioritizer
+
+    def update_room(self, replica: Hashable, report: RoomReport) -> None:
+        """Takes a replica's report; the first one adds the replica."""
+        self._replicas.setdefault(replica, _Replica()).update(report)
+
+    def remove_replica(self, replica: Hashable) -> None:
+        """Forgets a replica: call it when its room stream breaks, for its counter starts anew."""
+        self._replicas.pop(replica, None)
+
+    def settle(self, replica: Hashable, request_id: Hashable) -> None:
+        """A dispatched request has ended, whether or not the replica ever counted it as accepted."""
+        state = self._replicas.get(replica)
+        if state is not None:
+            state.unseen.pop(request_id, None)
+
+    def room(self, replica: Hashable) -> Room:
+        """What `replica` can take, what was sent since its last report subtracted."""
+        state = self._replicas.get(replica)
+        blocks, slots = state.room() if state is not None else (0, 0)
+        return Room(max(0, slots), max(0, blocks))
+
+    def dispatch(self, now: float) -> list[tuple[QueuedRequest, Hashable]]:
+        """Binds what can be bound now, most urgent first, and counts it as sent. Call it after every `put`,
+        `update_room` and `settle`; call `expire` before it."""
+        if not self._queue or not any(replica.room()[1] > 0 for replica in self._replicas.values()):
+            return []
+        key = self._prioritizer.key
+        bound: list[tuple[QueuedRequest, Hashable]] = []
+        oldest_blocked: float | None = None
+        for request in sorted(self._queue.values(), key=lambda r: (key(r, now), r.arrival)):
+            if oldest_blocked is not None and request.arrival >= oldest_blocked:
+                _block(request, Blocked.ORDER)
+                continue
+            replica, obstacle = self._choose(request)
+            if replica is None:
+                _block(request, obstacle)
+                if obstacle is Blocked.MEMORY:
+                    oldest_blocked = request.arrival
+                continue
+            del self._queue[request.request_id]
+            self._replicas[replica].unseen[request.request_id] = request.num_tokens
+            bound.append((request, replica))
+        return bound
+
+    def _choose(self, request: QueuedRequest) -> tuple[Hashable | None, Blocked]:
+        """The replica with most room for `request`, or None and why there is none."""
+        best: Hashable | None = None
+        best_room = (-1, -1)
+        obstacle = Blocked.SLOTS
+        for name, replica in self._replicas.items():
+            blocks, slots = replica.room()
+            if name in request.excluded or slots <= 0:
+                continue
+            if replica.blocks_for(request.num_tokens) > blocks:
+                obstacle = Blocked.MEMORY
+            elif (blocks, slots) > best_room:
+                best, best_room = name, (blocks, slots)
+        return best, obstacle
+
+
+def _block(request: QueuedRequest, reason: Blocked) -> None:
+    request.blocked[reason] = request.blocked.get(reason, 0) + 1

@@ -1,0 +1,276 @@
+"""Composes batches for one replica: residents, admissions, memory. What fits into a chunk is a subclass's word."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from bisect import insort
+from collections.abc import Iterable
+from collections.abc import Sequence as SequenceABC
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from vajra.scheduling.blocks import BlockManager, IntegrityError
+from vajra.scheduling.prioritizer import Prioritizer
+from vajra.scheduling.registry import Registry
+from vajra.scheduling.sequence import Blocked, Sequence
+
+
+class BatchItem(NamedTuple):
+    """One sequence's share of a batch; `new_block_ids` extend its block table."""
+
+    seq_id: int
+    num_query_tokens: int
+    new_block_ids: SequenceABC[int]
+
+
+@dataclass(slots=True)
+class Batch:
+    """One step. `preempted` sequences lost their blocks before `items` run. Falsy when there is nothing to do."""
+
+    step_id: int
+    items: list[BatchItem] = field(default_factory=list)
+    preempted: list[int] = field(default_factory=list)
+    num_tokens: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.items)
+
+
+class Room(NamedTuple):
+    """What a replica can take: sequences, and KV blocks for whole prompts."""
+
+    free_slots: int
+    free_blocks: int
+
+
+def _age_order(seq: Sequence) -> tuple[float, int]:
+    return (seq.arrival, seq.seq_id)
+
+
+class ReplicaScheduler(ABC):
+    """Stall-free batching over one pool of KV blocks.
+
+    A batch takes every running decode (oldest first), then prefills under way and waiting requests in one
+    priority order, so a long prefill yields at each chunk boundary and keeps its KV. A request is admitted
+    with blocks for its whole prompt; it may pass one that waits for memory only if it is older, so large
+    requests do not starve. A decode without a block makes room by preemption with recomputation: the
+    prefill under way with the worst priority, else the youngest decode, starts again.
+
+    `schedule` works ahead of results: it may be called while earlier batches are in flight, and counts on
+    each of them to yield its tokens. The caller reports each batch once, in order, by `complete`, and takes
+    out what has ended by `remove`; after a worker's death it calls `restart` instead.
+    """
+
+    def __init__(self, blocks: BlockManager, prioritizer: Prioritizer, *, max_batch_size: int, max_tokens: int) -> None:
+        """`max_tokens` is the most query tokens one batch may hold; residents are bounded by it too, so that
+        every decode fits into every batch."""
+        self.blocks = blocks
+        self.slots = min(max_batch_size, max_tokens)
+        self._prioritizer = prioritizer
+        self._sequences: dict[int, Sequence] = {}
+        self._resident: list[Sequence] = []  # oldest first
+        self._waiting: list[Sequence] = []
+        self._preempted: list[int] = []  # not yet told to the engine
+        self._next_step = 0
+
+    @abstractmethod
+    def next_chunk(self, seq: Sequence, batch: Batch) -> int:
+        """Prefill tokens of `seq` that `batch` has room for; 0 or less leaves it out."""
+
+    def __len__(self) -> int:
+        return len(self._sequences)
+
+    @property
+    def num_waiting(self) -> int:
+        """Sequences without KV blocks."""
+        return len(self._waiting)
+
+    @property
+    def num_resident(self) -> int:
+        """Sequences that hold KV blocks."""
+        return len(self._resident)
+
+    def room(self) -> Room:
+        """What may be sent here, what has been added and waits already subtracted."""
+        reserved = sum(self.blocks.blocks_for(s.prefill_end) for s in self._waiting)
+        return Room(max(0, self.slots - len(self._sequences)), max(0, self.blocks.admissible - reserved))
+
+    def add(self, seq: Sequence) -> None:
+        """Makes a sequence wait. Raises ValueError if its id is in use or it can never fit."""
+        if seq.seq_id in self._sequences:
+            raise ValueError(f"sequence {seq.seq_id} exists already")
+        need = self.blocks.blocks_for(seq.last_token)
+        if need > self.blocks.num_blocks:
+            raise ValueError(
+                f"a sequence of {seq.last_token} tokens needs {need} KV blocks of {self.blocks.block_size} tokens; "
+                f"there are {self.blocks.num_blocks}"
+            )
+        self._sequences[seq.seq_id] = seq
+        self._waiting.append(seq)
+
+    def remove(self, seq_id: int) -> None:
+        """Forgets a sequence that finished, was cancelled or expired; its blocks are free for the next batch."""
+        seq = self._sequences.pop(seq_id)
+        seq.finished = True
+        if seq.in_flight:
+            seq.ledger.discarded += max(0, seq.planned - seq.known)
+        if seq.blocks:
+            self._resident.remove(seq)
+            self._release(seq)
+        else:
+            self._waiting.remove(seq)
+        if seq_id in self._preempted:
+            self._preempted.remove(seq_id)
+
+    def complete(self, batch: Batch, sampled: Iterable[int]) -> None:
+        """Books a finished batch: `sampled` are the ids of the sequences that it yielded a token for."""
+        for item in batch.items:
+            seq = self._sequences.get(item.seq_id)
+            if seq is not None:
+                seq.in_flight -= 1
+        for seq_id in sampled:
+            seq = self._sequences.get(seq_id)
+            if seq is not None:
+                seq.known += 1
+
+    def restart(self) -> None:
+        """The worker is gone, with it all KV and every batch in flight: everything waits again, from what is known."""
+        for seq in self._resident:
+            self._release(seq)
+            seq.ledger.failovers += 1
+        self._waiting.extend(self._resident)
+        self._resident.clear()
+        self._preempted.clear()
+        for seq in self._waiting:
+            seq.in_flight = 0
+            seq.reset(seq.known)
+
+    def schedule(self, now: float) -> Batch:
+        """The next batch, or a falsy one when nothing can run until a batch in flight completes."""
+        batch = Batch(self._next_step)
+        preempted_before = len(self._preempted)
+        self._take_decodes(batch, now)
+        self._take_prefills(batch, now, admit=len(self._preempted) == preempted_before)
+        if batch:
+            self._next_step += 1
+            batch.preempted, self._preempted = self._preempted, []
+        return batch
+
+    def check_integrity(self) -> None:
+        """Audits queues and blocks. Raises IntegrityError."""
+        self.blocks.check_integrity(s.blocks for s in self._resident)
+        if any(s.blocks for s in self._waiting):
+            raise IntegrityError("a waiting sequence holds KV blocks")
+        if any(not s.blocks for s in self._resident):
+            raise IntegrityError("a resident sequence holds no KV blocks")
+        ids = [s.seq_id for s in self._resident] + [s.seq_id for s in self._waiting]
+        if sorted(ids) != sorted(self._sequences):
+            raise IntegrityError("a sequence is lost or in two queues")
+        if self._resident != sorted(self._resident, key=_age_order):
+            raise IntegrityError("resident sequences are not in order of age")
+
+    def _take_decodes(self, batch: Batch, now: float) -> None:
+        block_size = self.blocks.block_size
+        items = batch.items
+        for seq in tuple(self._resident):
+            processed = seq.processed
+            if processed < seq.prefill_end or seq.planned == seq.last_token or not seq.blocks:
+                continue
+            new_blocks: SequenceABC[int] = ()
+            if processed == len(seq.blocks) * block_size:
+                new_blocks = self._grow(seq, now)
+                if not new_blocks:
+                    seq.ledger.block(Blocked.MEMORY)
+                    continue
+            seq.processed = processed + 1
+            seq.planned += 1
+            seq.in_flight += 1
+            seq.ledger.batches += 1
+            items.append(BatchItem(seq.seq_id, 1, new_blocks))
+        batch.num_tokens = len(items)
+
+    def _take_prefills(self, batch: Batch, now: float, *, admit: bool) -> None:
+        candidates = [s for s in self._resident if s.processed < s.prefill_end]
+        if not candidates and not self._waiting:
+            return
+        key = self._prioritizer.key
+        candidates += self._waiting
+        candidates.sort(key=lambda s: (key(s, now), not s.blocks, s.arrival, s.seq_id))
+        oldest_blocked: tuple[float, int] | None = None
+        for seq in candidates:
+            tokens = min(self.next_chunk(seq, batch), seq.prefill_end - seq.processed)
+            if tokens <= 0:
+                seq.ledger.block(Blocked.BUDGET)
+                continue
+            new_blocks: SequenceABC[int] = ()
+            if not seq.blocks:
+                reason = self._obstacle(seq, oldest_blocked, admit=admit)
+                if reason is not None:
+                    seq.ledger.block(reason)
+                    if reason is Blocked.MEMORY:
+                        oldest_blocked = min(oldest_blocked or _age_order(seq), _age_order(seq))
+                    continue
+                self._waiting.remove(seq)
+                seq.blocks = self.blocks.allocate(self.blocks.blocks_for(seq.prefill_end))
+                insort(self._resident, seq, key=_age_order)
+                new_blocks = tuple(seq.blocks)
+            self._take_chunk(batch, seq, tokens, new_blocks, now)
+
+    def _obstacle(self, seq: Sequence, oldest_blocked: tuple[float, int] | None, *, admit: bool) -> Blocked | None:
+        """What forbids to admit a waiting sequence now."""
+        if len(self._resident) >= self.slots:
+            return Blocked.SLOTS
+        if oldest_blocked is not None and _age_order(seq) > oldest_blocked:
+            return Blocked.ORDER
+        if not admit or self.blocks.blocks_for(seq.prefill_end) > self.blocks.admissible:
+            return Blocked.MEMORY
+        return None
+
+    @staticmethod
+    def _take_chunk(batch: Batch, seq: Sequence, tokens: int, new_blocks: SequenceABC[int], now: float) -> None:
+        batch.items.append(BatchItem(seq.seq_id, tokens, new_blocks))
+        batch.num_tokens += tokens
+        seq.processed += tokens
+        seq.in_flight += 1
+        if seq.processed == seq.prefill_end:  # the query reaches the last token: the step samples the next
+            seq.planned += 1
+        ledger = seq.ledger
+        ledger.batches += 1
+        ledger.chunks.append(tokens)
+        if ledger.first_scheduled is None:
+            ledger.first_scheduled = now
+
+    def _grow(self, seq: Sequence, now: float) -> SequenceABC[int]:
+        """One more block for a decode, by preemption if need be; empty if it has to wait or was preempted itself."""
+        while self.blocks.free == 0:
+            victim = self._victim(now)
+            if victim is seq and any(s.planned == s.last_token for s in self._resident):
+                return ()  # blocks come back with a batch in flight: recomputing would cost more
+            self._preempt(victim)
+            if victim is seq:
+                return ()
+        block = self.blocks.allocate(1)
+        seq.blocks += block
+        return block
+
+    def _victim(self, now: float) -> Sequence:
+        """The prefill under way with the worst priority, else the youngest decode with something left to plan."""
+        prefills = [s for s in self._resident if s.processed < s.prefill_end]
+        if prefills:
+            return max(prefills, key=lambda s: (self._prioritizer.key(s, now), s.arrival, s.seq_id))
+        return next(s for s in reversed(self._resident) if s.planned < s.last_token)
+
+    def _preempt(self, victim: Sequence) -> None:
+        self._resident.remove(victim)
+        self._release(victim)
+        victim.reset(victim.planned)
+        victim.ledger.preemptions += 1
+        self._waiting.append(victim)
+        self._preempted.append(victim.seq_id)
+
+    def _release(self, seq: Sequence) -> None:
+        self.blocks.release(seq.blocks)
+        seq.blocks = []
+
+
+schedulers: Registry[ReplicaScheduler] = Registry("replica scheduler")

@@ -1,0 +1,126 @@
+"""One sequence as a scheduler sees it: counts of tokens, KV blocks, a ledger; no token ids, no text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class SequenceState(Enum):
+    """Where a sequence is. RUNNING is in a batch in flight; PAUSED is resident (KV kept) between batches."""
+
+    WAITING = "waiting"  # holds no blocks: new
+    PREEMPTED = "preempted"  # holds no blocks: gave them up, or lost them with a worker
+    RUNNING = "running"
+    PAUSED = "paused"
+    FINISHED = "finished"
+
+
+class Blocked(Enum):
+    """What kept a sequence out of a batch."""
+
+    SLOTS = "slots"  # as many residents as a batch can hold
+    BUDGET = "budget"  # the batch's tokens were spent on others
+    MEMORY = "memory"  # too few free KV blocks for the whole prompt
+    ORDER = "order"  # memory would do, but an older request waits for more of it
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Why a request took as long as it did. Times are seconds on the caller's clock."""
+
+    arrival: float
+    first_scheduled: float | None = None
+    first_token: float | None = None
+    batches: int = 0  # batches it took part in
+    chunks: list[int] = field(default_factory=list)  # prefill chunks, in tokens, recomputation included
+    blocked: dict[Blocked, int] = field(default_factory=dict)  # schedules that left it out, by reason
+    preemptions: int = 0  # KV blocks given up for older sequences
+    failovers: int = 0  # workers lost under it
+    discarded: int = 0  # tokens planned after it had ended
+
+    def block(self, reason: Blocked) -> None:
+        """Counts one batch that went without it."""
+        self.blocked[reason] = self.blocked.get(reason, 0) + 1
+
+
+class Sequence:
+    """A prompt and its continuation, as counts.
+
+    `planned` counts the tokens that will exist when the batches in flight are done: a batch whose query
+    reaches the last token samples one more, so `planned` runs ahead of `known` by the tokens in flight.
+    `processed` counts those whose KV is written then. Everything up to `prefill_end` is prefill: the prompt
+    and, after a preemption, what had been generated before it.
+    """
+
+    __slots__ = (
+        "arrival",
+        "blocks",
+        "finished",
+        "in_flight",
+        "known",
+        "last_token",
+        "ledger",
+        "num_prompt_tokens",
+        "planned",
+        "prefill_end",
+        "processed",
+        "seq_id",
+        "ttft_target",
+    )
+
+    def __init__(
+        self,
+        seq_id: int,
+        num_tokens: int,
+        num_prompt_tokens: int,
+        max_tokens: int,
+        *,
+        arrival: float,
+        ttft_target: float | None = None,
+    ) -> None:
+        """`num_tokens` exceeds `num_prompt_tokens` by what was generated before (resume); `max_tokens` new tokens
+        count from the prompt's boundary. `arrival` and `ttft_target` are times on the caller's clock."""
+        if not 0 < num_prompt_tokens <= num_tokens:
+            raise ValueError(f"num_prompt_tokens is {num_prompt_tokens}; it must be in 1..{num_tokens}")
+        if num_tokens >= num_prompt_tokens + max_tokens:
+            raise ValueError(f"max_tokens is {max_tokens}; {num_tokens - num_prompt_tokens} tokens exist already")
+        self.seq_id = seq_id
+        self.num_prompt_tokens = num_prompt_tokens
+        self.last_token = num_prompt_tokens + max_tokens  # planned never exceeds it
+        self.arrival = arrival
+        self.ttft_target = ttft_target
+        self.known = num_tokens
+        self.planned = num_tokens
+        self.prefill_end = num_tokens
+        self.processed = 0
+        self.in_flight = 0  # batches in flight that hold it
+        self.blocks: list[int] = []
+        self.finished = False
+        self.ledger = Ledger(arrival)
+
+    @property
+    def state(self) -> SequenceState:
+        """Derived from what it holds; see SequenceState."""
+        if self.finished:
+            return SequenceState.FINISHED
+        if self.in_flight:
+            return SequenceState.RUNNING
+        if self.blocks:
+            return SequenceState.PAUSED
+        return SequenceState.PREEMPTED if self.ledger.preemptions or self.ledger.failovers else SequenceState.WAITING
+
+    @property
+    def remaining_prefill(self) -> int:
+        """Prefill tokens not yet planned; 0 for a decode."""
+        return max(0, self.prefill_end - self.processed)
+
+    @property
+    def fully_planned(self) -> bool:
+        """Whether its last token is in flight or known: nothing is left to plan."""
+        return self.planned == self.last_token
+
+    def reset(self, num_tokens: int) -> None:
+        """Starts again at token 0 with `num_tokens` tokens to process; the caller has taken its blocks."""
+        self.planned = self.prefill_end = num_tokens
+        self.processed = 0

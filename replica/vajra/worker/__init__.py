@@ -1,0 +1,1 @@
+"""One rank: loads the model, runs the engine, answers its controller. Knows no policy."""

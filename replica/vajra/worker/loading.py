@@ -1,0 +1,96 @@
+"""From a deployment to an engine that has answered a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vajra.config import VajraDeployment
+from vajra.engine import create_engine, kv_block_bytes
+from vajra.engine.api import BatchPlan, Engine, EngineOptions, PlanItem
+from vajra.engine.sampling import SamplingParams
+from vajra.models import load
+from vajra.worker.memory import num_kv_blocks
+from vajra.worker.protocol import Init, Ready
+from vajra.worker.resources import memory_limit_bytes, num_cores
+
+WARMUP_SEQ_ID = 0  # a controller counts from 1
+
+
+@dataclass(frozen=True)
+class LoadedEngine:
+    """An engine and what its controller must know of it."""
+
+    engine: Engine
+    ready: Ready
+
+
+def load_engine(init: Init, progress: Callable[[str, float], None]) -> LoadedEngine:
+    """Loads the model and builds its engine. `progress` hears (stage, 0 to 1).
+
+    Raises ModelError, ConfigError, OutOfMemory (a fault of the configuration) or EngineError.
+    """
+    deployment = VajraDeployment.from_dict(init.deployment)
+    config = deployment.replica_config
+    scheduler = config.scheduler_config
+    max_batch_tokens = max_tokens_per_batch(scheduler)
+    progress("WeightLoad", 0.0)
+    model = load(config.model_config, progress=lambda _, done, total: progress("WeightDownload", _part(done, total)))
+    block_size = config.cache_config.block_size
+    num_blocks = num_kv_blocks(
+        model.spec,
+        memory_bytes=memory_limit_bytes(),
+        utilization=config.worker_config.gpu_memory_utilization,
+        num_local_replicas=init.num_local_replicas,
+        block_bytes=kv_block_bytes(model.spec, block_size),
+        block_size=block_size,
+        max_model_len=model.max_model_len,
+        max_batch_size=scheduler.max_batch_size,
+        max_batch_tokens=max_batch_tokens,
+    )
+    options = EngineOptions(
+        num_blocks=num_blocks,
+        block_size=block_size,
+        max_model_len=model.max_model_len,
+        max_batch_size=scheduler.max_batch_size,
+        max_batch_tokens=max_batch_tokens,
+        num_threads=max(1, num_cores() // init.num_local_replicas),
+    )
+    native = config.worker_config.use_native_execution_backend
+    engine = create_engine(model.spec, model.weights, options, native=native, cache_key=model.content_key)
+    progress("WeightLoad", 1.0)
+    progress("Warmup", 0.0)
+    warm_up(engine)
+    progress("Warmup", 1.0)
+    ready = Ready(
+        fingerprint=engine.fingerprint,
+        num_blocks=num_blocks,
+        block_size=block_size,
+        max_model_len=model.max_model_len,
+        vocab_size=model.spec.vocab_size,
+        eos_token_ids=list(model.spec.eos_token_ids),
+        notices=list(model.notices),
+    )
+    return LoadedEngine(engine, ready)
+
+
+def _part(done: int, total: int) -> float:
+    return min(1.0, done / total) if total else 0.0
+
+
+def max_tokens_per_batch(scheduler_config: object) -> int:
+    """Query tokens that a batch of this scheduler may hold, by the name its config has for it."""
+    for name in ("chunk_size", "max_chunk_size_param"):
+        value = getattr(scheduler_config, name, None)
+        if isinstance(value, int):
+            return value
+    raise TypeError(f"{type(scheduler_config).__name__} names no chunk size")
+
+
+def warm_up(engine: Engine) -> None:
+    """One real step, so that a worker which says it is ready has computed something."""
+    engine.add_sequence(WARMUP_SEQ_ID, [0], 1, SamplingParams(temperature=0.0, max_tokens=1))
+    try:
+        engine.submit(BatchPlan(0, [PlanItem(WARMUP_SEQ_ID, 1, (0,))])).result()
+    finally:
+        engine.free_sequence(WARMUP_SEQ_ID)
