@@ -1,3 +1,5 @@
+#include "engine/engine.h"
+
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/shared_ptr.h>
@@ -5,7 +7,7 @@
 
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
-#include "engine/engine.h"
+#include "cpu/cpuid.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -149,6 +151,8 @@ void bind_engine(nb::module_& m) {
       .def("close", &Engine::close, nb::call_guard<nb::gil_scoped_release>())
       .def_prop_ro("kernels", &Engine::kernels, "Name of the kernel family.");
 
+  m.def(
+      "isa", [] { return cpu::isa_name(cpu::selected_isa()); }, "The kernel family that engines use: VAJRA_ISA obeyed.");
   m.attr("NUMERICS_VERSION") = engine::kNumericsVersion;
 }
 

@@ -27,7 +27,7 @@ struct Output {
   Sequence* seq;
   int64_t first_row;  // among the output rows
   int64_t num_rows;
-  bool sampled;       // from its last row
+  bool sampled;  // from its last row
 };
 
 struct Batch {

@@ -90,9 +90,8 @@ StepOutput Engine::run(const Plan& plan) {
                           std::make_unique_for_overwrite<float[]>(size_t(o.num_rows * config_.vocab_size))});
   }
   size_t next_output = 0;
-  forward_.run(batch_, [&](int64_t first, int64_t n, const float* logits) {
-    sample(&out, &next_output, first, n, logits);
-  });
+  forward_.run(batch_,
+               [&](int64_t first, int64_t n, const float* logits) { sample(&out, &next_output, first, n, logits); });
   out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return out;
 }

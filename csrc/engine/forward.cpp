@@ -49,8 +49,7 @@ Forward::Forward(std::shared_ptr<const Weights> weights, const Options& options,
   }
 }
 
-void Forward::gemm(const void* a, int64_t m, const ops::PackedMatrix& w, float* c, const float* bias,
-                   bool accumulate) {
+void Forward::gemm(const void* a, int64_t m, const ops::PackedMatrix& w, float* c, const float* bias, bool accumulate) {
   ops::GemmArgs args;
   args.a = a, args.m = m, args.lda = w.k;
   args.w = w, args.bias = bias;
@@ -132,8 +131,8 @@ void Forward::mlp_block(const LayerWeights& w, int64_t rows) {
 void Forward::head(int64_t rows, const LogitsSink& sink) {
   for (int64_t r = 0; r < rows; r += logit_rows_) {
     const int64_t m = std::min(logit_rows_, rows - r);
-    ops_.rmsnorm(device_.context(), x_ + r * config_.hidden_size, nullptr, m, config_.hidden_size,
-                 weights_.final_norm, config_.rms_norm_eps, h_, config_.act());
+    ops_.rmsnorm(device_.context(), x_ + r * config_.hidden_size, nullptr, m, config_.hidden_size, weights_.final_norm,
+                 config_.rms_norm_eps, h_, config_.act());
     gemm(h_, m, weights_.lm_head, logits_, nullptr, false);
     sink(r, m, logits_);
   }

@@ -51,8 +51,7 @@ ModelWeights walk_model(Walk& w) {
     const std::string attn = layer + "self_attn.", mlp = layer + "mlp.";
     LayerWeights l;
     l.input_norm = w.vector({{layer + "input_layernorm.weight", h}});
-    l.qkv = w.matrix(
-        h, {{attn + "q_proj.weight", q}, {attn + "k_proj.weight", kv}, {attn + "v_proj.weight", kv}});
+    l.qkv = w.matrix(h, {{attn + "q_proj.weight", q}, {attn + "k_proj.weight", kv}, {attn + "v_proj.weight", kv}});
     if (c.qkv_bias)
       l.qkv_bias = w.vector({{attn + "q_proj.bias", q}, {attn + "k_proj.bias", kv}, {attn + "v_proj.bias", kv}});
     if (c.qk_norm) {

@@ -35,7 +35,7 @@ Mapping Mapping::anonymous(size_t bytes, bool huge) {
 Mapping Mapping::file(const std::string& path) {
   Fd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (fd.fd < 0) fail(errno, "cannot open " + path);
-  struct stat st {};
+  struct stat st{};
   if (::fstat(fd.fd, &st) != 0) fail(errno, "cannot stat " + path);
   if (st.st_size == 0) return {};
   void* p = ::mmap(nullptr, size_t(st.st_size), PROT_READ, MAP_SHARED, fd.fd, 0);

@@ -62,9 +62,8 @@ Plan Engine::check(int64_t step_id, std::vector<ItemRequest>& items, const std::
     }
     plan.items.push_back({seq, int32_t(item.num_query), std::move(item.new_blocks)});
   }
-  require(total <= options_.max_batch_tokens, [&] {
-    return num(total) + " query tokens exceed max_batch_tokens " + num(options_.max_batch_tokens);
-  });
+  require(total <= options_.max_batch_tokens,
+          [&] { return num(total) + " query tokens exceed max_batch_tokens " + num(options_.max_batch_tokens); });
   return plan;
 }
 

@@ -46,8 +46,8 @@ Sequence::Sequence(int64_t id_, std::vector<int32_t> tokens_, int64_t num_prompt
   require(num_prompt >= 1 && num_prompt <= len, id,
           "num_prompt_tokens is " + num(num_prompt) + "; it must be in [1, len(token_ids) = " + num(len) + "]");
   require(len < options.max_model_len, id,
-          "token_ids has " + num(len) + " tokens, which leaves none to generate of max_model_len = " +
-              num(options.max_model_len));
+          "token_ids has " + num(len) +
+              " tokens, which leaves none to generate of max_model_len = " + num(options.max_model_len));
   for (int64_t i = 0; i < len; ++i)
     require(tokens[i] >= 0 && tokens[i] < config.vocab_size, id,
             "token_ids[" + num(i) + "] is " + num(tokens[i]) + "; ids are 0 to " + num(config.vocab_size - 1));

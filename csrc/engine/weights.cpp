@@ -108,7 +108,8 @@ void Weights::seal() {
   h->descriptor_bytes = descriptor_.size();
   std::memcpy(h->descriptor, descriptor_.data(), descriptor_.size());
   // The weights reach the disk before the magic that vouches for them.
-  if (::msync(mapping_.data(), mapping_.size(), MS_SYNC) != 0) throw std::runtime_error("cannot write the weight cache");
+  if (::msync(mapping_.data(), mapping_.size(), MS_SYNC) != 0)
+    throw std::runtime_error("cannot write the weight cache");
   std::memcpy(h->magic, kMagic, sizeof kMagic);
   writable_ = false;
 }

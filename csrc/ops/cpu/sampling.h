@@ -25,9 +25,7 @@ struct Params {
   int32_t logprobs = -1;  // -1: none; k: of the chosen token and the k likeliest
   bool return_logits = false;
 
-  bool penalized() const {
-    return repetition_penalty != 1.0f || presence_penalty != 0.0f || frequency_penalty != 0.0f;
-  }
+  bool penalized() const { return repetition_penalty != 1.0f || presence_penalty != 0.0f || frequency_penalty != 0.0f; }
 };
 
 // Tokens of prompt and output, each with its count in the output (0: prompt only).
@@ -44,7 +42,7 @@ struct Row {
 
 struct Choice {
   int32_t token = 0;
-  float logprob = 0;                                 // with params.logprobs >= 0
+  float logprob = 0;                                // with params.logprobs >= 0
   std::vector<std::pair<int32_t, float>> logprobs;  // the likeliest, best first
 };
 
