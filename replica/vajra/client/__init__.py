@@ -12,11 +12,13 @@ from vajra.client.errors import (
     VajraError,
 )
 from vajra.client.grpc_client import AsyncVajraClient, VajraClient
+from vajra.client.llm import LLM
 from vajra.client.params import Message, Prompt, SamplingParams
 from vajra.client.results import Completion, Delta, GenerationResult, ModelInfo, TokenLogprob, Usage
 from vajra.client.retry import RetryPolicy
 
 __all__ = [
+    "LLM",
     "AsyncVajraClient",
     "AuthenticationError",
     "Completion",

@@ -1,0 +1,5 @@
+"""`python -m vajra.cli`."""
+
+from vajra.cli.main import main
+
+main()

@@ -1,0 +1,57 @@
+"""Which deployment a command means: a manifest, or a model with overrides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vajra.cli.errors import USAGE, CommandError
+
+if TYPE_CHECKING:
+    from vajra.config import VajraDeployment
+
+DEFAULT_MODEL = "smollm2-135m-instruct"
+
+ManifestOption = Annotated[Path | None, typer.Option("-f", "--manifest", help="A VajraDeployment manifest (YAML).")]
+DtypeOption = Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16; auto by default.")]
+MaxModelLenOption = Annotated[int | None, typer.Option(min=1, help="Longest prompt plus answer, in tokens.")]
+
+
+def read_deployment(model: str | None, manifest: Path | None, overrides: dict[str, Any]) -> VajraDeployment:
+    """The deployment, checked to be one that this version can serve.
+
+    `overrides` are options of `VajraDeployment.for_model`; None stands for one that was not given.
+
+    Raises:
+        ConfigError: with the path of what is wrong or not implemented.
+        CommandError: model or overrides beside a manifest; a manifest that cannot be read.
+    """
+    from vajra.config import VajraDeployment, check_supported, raise_errors
+
+    given = {name: value for name, value in overrides.items() if value is not None}
+    if manifest is None:
+        deployment = VajraDeployment.for_model(model or DEFAULT_MODEL, **given)
+    else:
+        if model is not None:
+            raise CommandError("give either a model or a manifest, not both", USAGE)
+        if given:
+            names = ", ".join("--" + name.replace("_", "-") for name in given)
+            raise CommandError(f"{names}: with -f the manifest says it all; set it there", USAGE)
+        deployment = VajraDeployment.from_yaml(read_manifest(manifest))
+    raise_errors(check_supported(deployment))
+    return deployment
+
+
+def read_manifest(path: Path) -> str:
+    """The text of a manifest; `-` is stdin."""
+    if str(path) == "-":
+        import sys
+
+        return sys.stdin.read()
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise CommandError(f"cannot read the manifest {path}: {reason}", USAGE) from error

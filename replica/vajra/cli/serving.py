@@ -1,0 +1,56 @@
+"""What `vajra serve` does: runs the gateway, says how it is going, and what to try first."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from vajra.cli.output import progress_bars
+
+if TYPE_CHECKING:
+    from vajra.config import VajraDeployment
+
+
+def serve_until_interrupted(
+    deployment: VajraDeployment, *, host: str, port: int, grpc_port: int, api_key: str | None
+) -> int:
+    """Serves until SIGINT or SIGTERM and drains; returns the exit code."""
+    from vajra.gateway import Endpoints, serve
+
+    with ExitStack() as stack:
+        progress = stack.enter_context(progress_bars())
+
+        def ready(endpoints: Endpoints) -> None:
+            stack.close()  # the bars make room for the addresses
+            print(announcement(endpoints.model, endpoints.http, endpoints.grpc, bool(api_key)), flush=True)
+
+        return asyncio.run(
+            serve(
+                deployment,
+                host=host,
+                port=port,
+                grpc_port=grpc_port,
+                api_key=api_key,
+                progress=progress,
+                on_ready=ready,
+            )
+        )
+
+
+def announcement(model: str, http: str, grpc: str, key: bool) -> str:
+    """The addresses, and a first request to paste. `http` is a URL, `grpc` host:port."""
+    body = {"model": model, "messages": [{"role": "user", "content": "What is a thunderbolt?"}], "max_tokens": 64}
+    headers = "-H 'Content-Type: application/json'"
+    if key:
+        headers += ' -H "Authorization: Bearer $VAJRA_API_KEY"'
+    return (
+        f"{model} is ready.\n"
+        f"  HTTP  {http}/v1 (OpenAI)   {http}/health   {http}/metrics\n"
+        f"  gRPC  {grpc}\n"
+        "Try:\n"
+        f"  curl {http}/v1/chat/completions {headers} -d {shlex.quote(json.dumps(body))}\n"
+        f"  vajra chat --url {http}"
+    )

@@ -1,0 +1,171 @@
+"""`LLM`: the controllers of a server, without the server."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from vajra.client.background import BackgroundLoop
+from vajra.client.errors import InvalidRequestError, VajraError
+from vajra.client.params import Message, Prompt, SamplingParams
+from vajra.client.progress import counting_bar
+from vajra.client.results import Accumulator, Delta, GenerationResult, ModelInfo
+
+if TYPE_CHECKING:
+    from vajra.client.local import LocalGateway
+    from vajra.config import VajraDeployment
+
+Progress = Callable[[str, int, int], None]  # stage, done, total (0: unknown)
+DEFAULT_MODEL = "smollm2-135m-instruct"
+_IN_FLIGHT = 256  # of one `generate`; the queue behind takes all comers, but not for ever
+
+
+class LLM:
+    """A model answering in this process's children: same queue, scheduler and engine as `vajra serve`.
+
+    Works in any script (no main guard), from several threads, and inside or outside an event loop. A context manager;
+    without one call `close`.
+
+    Args:
+        model: a model reference, the path of a manifest (.yaml, .yml), or a `VajraDeployment`.
+        progress: called as (stage, done, total) while the model is fetched and loaded.
+        overrides: options of `VajraDeployment.for_model`, such as dtype="float32" or max_model_len=2048; not with a
+            manifest, which says everything itself.
+
+    Raises:
+        ConfigError, ModelError: the model cannot be served as asked.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | VajraDeployment = DEFAULT_MODEL,
+        *,
+        progress: Progress | None = None,
+        **overrides: Any,
+    ) -> None:
+        from vajra.client.local import LocalGateway, deployment_of
+
+        deployment = deployment_of(model, overrides)
+        self._background = BackgroundLoop("vajra-llm")
+        gateway = LocalGateway(deployment, progress)
+        try:
+            self._background.run(gateway.start())
+        except BaseException:
+            self._background.close()
+            raise
+        self._gateway: LocalGateway = gateway
+        # Also at the interpreter's exit, when nobody called close.
+        self._finalizer = weakref.finalize(self, _shut_down, self._background, gateway)
+
+    @property
+    def model(self) -> ModelInfo:
+        """The served model."""
+        return self._gateway.model
+
+    def generate(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        sampling: SamplingParams | Sequence[SamplingParams] | None = None,
+        *,
+        progress_bar: bool | None = None,
+    ) -> list[GenerationResult]:
+        """Answers every prompt, batched together; one result per prompt, in order.
+
+        Args:
+            prompts: one prompt or many. A list of ints, or of messages, is one.
+            sampling: one for all, or one per prompt.
+            progress_bar: shown on a terminal unless False.
+
+        Raises:
+            VajraError: for the first prompt that fails; the others are cancelled.
+        """
+        many = _many(prompts)
+        params = _per_prompt(sampling, len(many))
+        self._check_open()
+        with counting_bar("generating", len(many), progress_bar) as advance:
+            return self._background.run(self._generate_all(many, params, advance))
+
+    async def agenerate(self, prompt: Prompt, sampling: SamplingParams | None = None) -> GenerationResult:
+        """The whole answer to one prompt, awaited from any event loop."""
+        accumulator = Accumulator(prompt)
+        async for delta in self.astream(prompt, sampling):
+            accumulator.add(delta)
+        return accumulator.result()
+
+    def chat(self, messages: Sequence[Message], sampling: SamplingParams | None = None) -> GenerationResult:
+        """The answer to a conversation, rendered by the model's chat template."""
+        return self.generate(list(messages), sampling, progress_bar=False)[0]
+
+    def stream(self, prompt: Prompt, sampling: SamplingParams | None = None) -> Iterator[Delta]:
+        """Deltas as they come. Closing the iterator early frees the request."""
+        self._check_open()
+        return self._background.iterate(self._deltas(prompt, sampling))
+
+    def astream(self, prompt: Prompt, sampling: SamplingParams | None = None) -> AsyncIterator[Delta]:
+        """As `stream`, from any event loop."""
+        self._check_open()
+        return self._background.aiterate(self._deltas(prompt, sampling))
+
+    def close(self) -> None:
+        """Stops the engine and frees its memory; what is in flight fails. May be called twice."""
+        self._finalizer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check_open(self) -> None:
+        if not self._finalizer.alive:
+            raise VajraError("this LLM is closed")
+
+    def _deltas(self, prompt: Prompt, sampling: SamplingParams | None) -> AsyncGenerator[Delta, None]:
+        return self._gateway.generate(prompt, sampling or SamplingParams())
+
+    async def _generate_all(
+        self, prompts: list[Prompt], params: list[SamplingParams], advance: Callable[[], None]
+    ) -> list[GenerationResult]:
+        room = asyncio.Semaphore(_IN_FLIGHT)
+
+        async def one(prompt: Prompt, sampling: SamplingParams) -> GenerationResult:
+            async with room:
+                accumulator = Accumulator(prompt)
+                async for delta in self._gateway.generate(prompt, sampling):
+                    accumulator.add(delta)
+                advance()
+                return accumulator.result()
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(p, s)) for p, s in zip(prompts, params, strict=True)]
+        except* Exception as errors:
+            raise errors.exceptions[0] from None
+        return [task.result() for task in tasks]
+
+
+def _shut_down(background: BackgroundLoop, gateway: LocalGateway) -> None:
+    try:
+        background.run(gateway.stop())
+    finally:
+        background.close()
+
+
+def _many(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
+    if isinstance(prompts, str) or (len(prompts) > 0 and not isinstance(prompts[0], str | Sequence)):
+        return [cast("Prompt", prompts)]
+    return list(cast("Sequence[Prompt]", prompts))
+
+
+def _per_prompt(sampling: SamplingParams | Sequence[SamplingParams] | None, count: int) -> list[SamplingParams]:
+    if sampling is None or isinstance(sampling, SamplingParams):
+        return [sampling or SamplingParams()] * count
+    if len(sampling) != count:
+        raise InvalidRequestError(f"{len(sampling)} SamplingParams for {count} prompts; give one, or one per prompt")
+    return list(sampling)

@@ -1,0 +1,84 @@
+"""The command line through its real entry point, as far as no model is needed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMANDS = [
+    ["serve"], ["chat"], ["generate"], ["bench"], ["version"],
+    ["model", "pull"], ["model", "list"], ["config", "show"], ["config", "schema"], ["config", "validate"],
+]  # fmt: skip
+
+
+def vajra(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "vajra.cli", *arguments]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help_with_an_example(command: list[str]) -> None:
+    from typer.testing import CliRunner
+
+    from vajra.cli.main import app
+
+    result = CliRunner().invoke(app, [*command, "--help"])
+    assert result.exit_code == 0
+    assert f"  vajra {' '.join(command)}" in result.output
+
+
+def test_help_imports_nothing_slow() -> None:
+    code = (
+        "import sys\n"
+        "from vajra.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "slow = {'rich', 'numpy', 'grpc', 'aiohttp', 'pydantic', 'torch', 'yaml', 'vajra.config', 'vajra.client'}\n"
+        "print(sorted(slow & set(sys.modules)))\n"
+    )
+    command = [sys.executable, "-c", code, "--help"]
+    output = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert "serve" in output
+    assert output.splitlines()[-1] == "[]"
+
+
+def test_version_is_data_too() -> None:
+    result = vajra("version", "-o", "json")
+    assert result.returncode == 0, result.stderr
+    assert {"vajra", "python", "kernels"} <= set(json.loads(result.stdout))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["bench"], 2, "either --url ADDRESS or --offline MODEL"),
+        (["bench", "--url", "http://127.0.0.1:1", "--prompt-len", "gauss:3"], 2, "--prompt-len: 'gauss:3' is not"),
+        (["bench", "--url", "http://127.0.0.1:1"], 1, "cannot connect to http://127.0.0.1:1/v1"),
+        (["chat", "--url", "127.0.0.1:1"], 1, "http://127.0.0.1:8000"),
+        (["chat", "--url", "http://127.0.0.1:1", "--dtype", "float32"], 2, "--dtype"),
+        (["serve", "-f", "absent.yaml"], 2, "cannot read the manifest absent.yaml"),
+        (["serve", "smollm2-135m-instruct", "-f", "absent.yaml"], 2, "not both"),
+        (["generate"], 2, "stdin holds no prompts"),
+        (["generate", "--file", "absent.txt"], 2, "cannot read prompts from absent.txt"),
+        (["srve"], 2, "No such command"),
+    ],
+)
+def test_faults_of_users_are_one_screen_without_a_traceback(arguments: list[str], code: int, says: str) -> None:
+    result = vajra(*arguments)
+    assert result.returncode == code, result.stderr
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.splitlines()) < 12
+    assert result.stdout == ""
+
+
+def test_a_prompt_of_a_jsonl_file_is_checked_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text('"text"\n[1, 2]\n{"prompt": [{"role": "user", "content": "hi"}]}\n{"prmpt": 1}\n')
+    result = vajra("generate", "--file", str(path))
+    assert result.returncode == 2
+    assert f"{path}:4" in result.stderr
