@@ -9,10 +9,16 @@ from dataclasses import dataclass, field
 class SamplingParams:
     """Sampling and stopping of one sequence; every count starts at the original prompt boundary.
 
-    The logits pass, in this order: logit_bias, repetition_penalty (over prompt and output), presence and
-    frequency penalty (over output), temperature, top_k, top_p, min_p; then one draw keyed by (seed, position).
-    `temperature` 0 is greedy (the lowest id wins a tie). Before `min_tokens` outputs, eos and stop ids are
-    masked. Log-probabilities are those of the model's own distribution, before any of this.
+    The raw float32 logits pass, in this order: logit_bias (added), the min_tokens mask (stop ids become -inf
+    while there are fewer outputs), repetition_penalty (once per token of prompt and output: z / r if z > 0,
+    else z * r), presence and frequency penalty (z - presence, then z - frequency * count; over output),
+    temperature, top_k, top_p, min_p; then one draw keyed by (seed, position of the token in the sequence).
+    `temperature` 0 is greedy: the lowest id among the largest wins, and no filter applies. With a filter set,
+    candidates are ordered by (logit descending, id ascending), otherwise by id; the draw is the inverse CDF
+    over that order, from Philox4x32-10. top_p keeps a candidate while the mass before it is < top_p; min_p
+    keeps those at least min_p times as likely as the likeliest; the likeliest always stays. Log-probabilities
+    are those of the model's own distribution, before any of this. docs/design/0004-sampling.md has every
+    rounding; engines and the numpy reference agree on it to the bit of a token.
     """
 
     temperature: float = 1.0

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Runs the tests of engine and ops with the native module built under each sanitizer.
+#   csrc/sanitize.sh PYTHON [SANITIZER…] [-- PYTEST ARGUMENTS]
+# Python itself is not instrumented, so the sanitizer's runtime is preloaded, and leaks are not looked for.
+set -euo pipefail
+python=$1; shift
+sanitizers=()
+while [[ $# -gt 0 && $1 != -- ]]; do sanitizers+=("$1"); shift; done
+[[ ${1:-} == -- ]] && shift
+[[ ${#sanitizers[@]} -eq 0 ]] && sanitizers=(address undefined thread)
+root=$(cd "$(dirname "$0")/.." && pwd)
+cxx=${CXX:-c++}
+
+for sanitizer in "${sanitizers[@]}"; do
+  case $sanitizer in
+    address) library=libasan.so ;;
+    undefined) library=libubsan.so ;;
+    thread) library=libtsan.so ;;
+    *) echo "unknown sanitizer $sanitizer: address, undefined or thread" >&2; exit 2 ;;
+  esac
+  echo "== $sanitizer"
+  build=$root/build/sanitize-$sanitizer
+  cmake -S "$root" -B "$build" -G Ninja -DPython_EXECUTABLE="$python" -DVAJRA_SANITIZE=$sanitizer \
+    -DCMAKE_BUILD_TYPE=Debug > /dev/null
+  cmake --build "$build"
+  # A package tree of its own, so that the instrumented module never replaces the real one.
+  rm -rf "$build/root" && mkdir -p "$build/root"
+  cp -r "$root/replica/vajra" "$build/root/vajra"
+  rm -f "$build"/root/vajra/engine/_native*.so
+  cp "$build"/_native*.so "$build/root/vajra/engine/"
+  (
+    cd "$root"
+    export LD_PRELOAD="$($cxx -print-file-name=$library) $($cxx -print-file-name=libstdc++.so.6)"
+    export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+    export TSAN_OPTIONS=halt_on_error=1:report_signal_unsafe=0
+    PYTHONPATH="$build/root:$root/proto" "$python" -m pytest -q -p no:cacheprovider -m 'not slow' \
+      tests/engine tests/ops "$@"
+  )
+done

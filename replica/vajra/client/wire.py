@@ -1,0 +1,112 @@
+"""Between the client's types and inference.v1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, cast
+
+from vajra.client.errors import InvalidRequestError
+from vajra.client.params import Prompt, SamplingParams
+from vajra.client.results import Delta, FinishReason, ModelInfo, TokenLogprob, Usage
+from vajra.inference.v1 import inference_pb2 as pb
+
+_FINISH: dict[int, FinishReason] = {
+    pb.FINISH_REASON_STOP: "stop",
+    pb.FINISH_REASON_LENGTH: "length",
+    pb.FINISH_REASON_ABORTED: "aborted",
+}
+_SAMPLING = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "seed",
+    "n",
+)
+
+
+def to_request(prompt: Prompt, params: SamplingParams, *, request_id: str = "", model: str = "") -> pb.GenerateRequest:
+    """Raises InvalidRequestError for what the wire cannot hold, by name."""
+    request = pb.GenerateRequest(request_id=request_id, model=model)
+    set_prompt(request, prompt)
+    for name in _SAMPLING:
+        _set(name, getattr(params, name), partial(setattr, request.sampling, name))
+    _set("logit_bias", params.logit_bias, request.sampling.logit_bias.update)
+    _set("max_tokens", params.max_tokens, partial(setattr, request.stopping, "max_tokens"))
+    _set("min_tokens", params.min_tokens, partial(setattr, request.stopping, "min_tokens"))
+    _set("stop", params.stop_strings, request.stopping.stop.extend)
+    _set("stop_token_ids", params.stop_token_ids, request.stopping.stop_token_ids.extend)
+    _set("logprobs", params.logprobs, partial(setattr, request.output, "logprobs"))
+    request.stopping.ignore_eos = params.ignore_eos
+    request.output.token_ids_only = not params.detokenize
+    return request
+
+
+def set_prompt(request: pb.GenerateRequest, prompt: Prompt) -> None:
+    """Text, token ids or chat messages, told apart by their first element."""
+    if isinstance(prompt, str):
+        _set("prompt", prompt, partial(setattr, request, "text"))
+    elif len(prompt) > 0 and isinstance(prompt[0], int):
+        _set("prompt", prompt, request.token_ids.ids.extend)
+    elif len(prompt) > 0:
+        for position, message in enumerate(cast("Sequence[dict[str, str]]", prompt)):
+            if set(message) != {"role", "content"}:
+                raise InvalidRequestError(
+                    f"prompt[{position}] has the keys {sorted(message)}; a message has 'role' and 'content'"
+                )
+            _set(f"prompt[{position}]", message, lambda value: request.chat.messages.add(**value))
+    else:
+        request.token_ids.SetInParent()  # empty: the server says so
+
+
+def _set(name: str, value: Any, put: Callable[[Any], object]) -> None:
+    if value is None:
+        return
+    try:
+        put(value)
+    except (TypeError, ValueError) as error:
+        raise InvalidRequestError(f"{name}={value!r}: {error}") from None
+
+
+def to_delta(response: pb.GenerateResponse) -> Delta:
+    finish = response.finish if response.HasField("finish") else None
+    stop = finish.WhichOneof("matched_stop") if finish else None
+    return Delta(
+        index=response.index,
+        text=response.text,
+        token_ids=tuple(response.token_ids),
+        logprobs=tuple(
+            TokenLogprob(p.logprob, tuple((a.token_id, a.logprob) for a in p.alternatives)) for p in response.logprobs
+        ),
+        finish_reason=_FINISH[finish.reason] if finish else None,
+        matched_stop=getattr(finish, stop) if stop else None,
+        usage=_usage(finish.usage) if finish else None,
+    )
+
+
+def _usage(usage: pb.Usage) -> Usage:
+    return Usage(
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        queue_time=usage.queue_time.ToTimedelta().total_seconds(),
+        prefill_time=usage.prefill_time.ToTimedelta().total_seconds(),
+        preemptions=usage.preemptions,
+        failovers=usage.failovers,
+        inexact=usage.inexact,
+    )
+
+
+def to_model(response: pb.GetModelResponse) -> ModelInfo:
+    return ModelInfo(
+        name=response.model,
+        max_context_tokens=response.max_context_tokens,
+        vocab_size=response.vocab_size,
+        eos_token_ids=tuple(response.eos_token_ids),
+        num_layers=response.num_layers,
+        dtype=response.dtype,
+        fingerprint=response.fingerprint,
+    )
