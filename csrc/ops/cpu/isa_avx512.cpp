@@ -1,0 +1,3 @@
+#include "ops/cpu/vec_avx512.h"
+//
+#include "ops/cpu/kernels.inl"

@@ -1,0 +1,3 @@
+#include "ops/cpu/vec_scalar.h"
+//
+#include "ops/cpu/kernels.inl"

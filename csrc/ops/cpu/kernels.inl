@@ -1,0 +1,24 @@
+// The kernels of one family. Included by isa_<family>.cpp after vec_<family>.h, and compiled with that family's flags.
+//
+// Nothing here, nor in what it includes, may instantiate a std:: template or define an inline function with external
+// linkage: the linker keeps one copy of such code, perhaps this one, for processors that cannot run it.
+
+#include "ops/convert.h"
+#include "ops/cpu/attention_plan.h"
+#include "ops/cpu/parallel.h"
+#include "ops/ops.h"
+
+#include "ops/cpu/microkernel.inl"
+//
+#include "ops/cpu/elementwise.inl"
+#include "ops/cpu/gemm.inl"
+#include "ops/cpu/rope.inl"
+//
+#include "ops/cpu/attention.inl"
+
+namespace vajra::ops::VAJRA_ISA_NS {
+
+extern const OpTable kTable;
+const OpTable kTable = {VAJRA_ISA_NAME, embedding, rmsnorm, gemm, rope_kv, attention, silu_mul};
+
+}  // namespace vajra::ops::VAJRA_ISA_NS
