@@ -1,0 +1,69 @@
+"""Configuration: the reference's classes, exactly its names, fields and defaults, and the `VajraDeployment` manifest.
+
+    deployment = VajraDeployment.from_yaml("manifests/smollm2.yaml")
+    deployment.replica_config.scheduler_config      # FixedChunkReplicaSchedulerConfig(max_batch_size=128, …)
+
+Every fault is a `ConfigError` that names the field's path, the value, what is allowed and what to do.
+"""
+
+from vajra.config.deployment import API_VERSION, KIND, VajraDeployment
+from vajra.config.errors import ConfigError, ConfigErrors
+from vajra.config.options import Change, Scope
+from vajra.config.reference import (
+    CacheConfig,
+    DynamicChunkReplicaSchedulerConfig,
+    EdfRequestPrioritizerConfig,
+    FcfsRequestPrioritizerConfig,
+    FixedChunkReplicaSchedulerConfig,
+    LLMBaseReplicaControllerConfig,
+    LLMPipelineParallelReplicaControllerConfig,
+    LLMReplicaSetControllerConfig,
+    LrsRequestPrioritizerConfig,
+    MetricsConfig,
+    ModelConfig,
+    ParallelConfig,
+    ReplicaControllerConfig,
+    RequestPrioritizerConfig,
+    SchedulerConfig,
+    SpaceSharingReplicaSchedulerConfig,
+    WorkerConfig,
+)
+from vajra.config.serialization import from_dict, from_json, from_yaml, to_dict, to_json, to_yaml
+from vajra.config.spec.root import VajraDeploymentSpec
+from vajra.config.support import check_supported, local_notices
+
+__all__ = [
+    "API_VERSION",
+    "KIND",
+    "CacheConfig",
+    "Change",
+    "ConfigError",
+    "ConfigErrors",
+    "DynamicChunkReplicaSchedulerConfig",
+    "EdfRequestPrioritizerConfig",
+    "FcfsRequestPrioritizerConfig",
+    "FixedChunkReplicaSchedulerConfig",
+    "LLMBaseReplicaControllerConfig",
+    "LLMPipelineParallelReplicaControllerConfig",
+    "LLMReplicaSetControllerConfig",
+    "LrsRequestPrioritizerConfig",
+    "MetricsConfig",
+    "ModelConfig",
+    "ParallelConfig",
+    "ReplicaControllerConfig",
+    "RequestPrioritizerConfig",
+    "SchedulerConfig",
+    "Scope",
+    "SpaceSharingReplicaSchedulerConfig",
+    "VajraDeployment",
+    "VajraDeploymentSpec",
+    "WorkerConfig",
+    "check_supported",
+    "from_dict",
+    "from_json",
+    "from_yaml",
+    "local_notices",
+    "to_dict",
+    "to_json",
+    "to_yaml",
+]

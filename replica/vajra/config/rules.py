@@ -1,0 +1,159 @@
+"""Rules between fields of the spec; those of the manifest's schema, for local serving too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from vajra.config.errors import MISSING, ConfigError
+from vajra.config.fields import fields_of
+from vajra.config.spec.root import VajraDeploymentSpec
+from vajra.config.spec.unions import Union
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`holds` or the field at `path` is at fault: `value` stands there and `allowed` may."""
+
+    path: str
+    value: Callable[[VajraDeploymentSpec], Any]
+    holds: Callable[[VajraDeploymentSpec], bool]
+    allowed: str
+    hint: str = ""
+
+
+def _world(spec: VajraDeploymentSpec) -> int:
+    return spec.parallelism.tensor * spec.parallelism.pipeline * spec.parallelism.kv
+
+
+def _kv_cap_fits(spec: VajraDeploymentSpec) -> bool:
+    cap, block = spec.parallelism.max_tokens_per_kv_group, spec.cache.block_size
+    return spec.parallelism.kv == 1 or (cap > block and cap % block == 0)
+
+
+def _tensor_groups_whole(spec: VajraDeploymentSpec) -> bool:
+    tensor, per_pod = spec.parallelism.tensor, spec.resources.gpus_per_pod
+    return per_pod is None or tensor % per_pod == 0 or per_pod % tensor == 0
+
+
+def _chunks_in_order(member: str) -> Rule:
+    def chunks(spec: VajraDeploymentSpec) -> Any:
+        return getattr(spec.scheduler, member)
+
+    key = {"dynamic_chunk": "dynamicChunk", "space_sharing": "spaceSharing"}[member]
+    return Rule(
+        f"spec.scheduler.{key}.minChunkTokens",
+        lambda spec: chunks(spec).min_chunk_tokens,
+        lambda spec: chunks(spec) is None or chunks(spec).min_chunk_tokens <= chunks(spec).max_chunk_tokens,
+        "at most maxChunkTokens",
+    )
+
+
+RULES: tuple[Rule, ...] = (
+    _chunks_in_order("dynamic_chunk"),
+    _chunks_in_order("space_sharing"),
+    Rule(
+        "spec.prioritizer.type",
+        lambda spec: spec.prioritizer.type,
+        lambda spec: spec.scheduler.type != "SpaceSharing" or spec.prioritizer.type == "LRS",
+        "LRS with scheduler SpaceSharing",
+        "a long request's share is read from its slack",
+    ),
+    Rule(
+        "spec.controller.type",
+        lambda spec: spec.controller.type,
+        lambda spec: spec.controller.type != "Base" or spec.parallelism.pipeline == 1,
+        "Auto or PipelineParallel with parallelism.pipeline above 1",
+    ),
+    Rule(
+        "spec.parallelism.maxTokensPerKVGroup",
+        lambda spec: spec.parallelism.max_tokens_per_kv_group,
+        _kv_cap_fits,
+        "with parallelism.kv above 1 a multiple of cache.blockSize, and larger than it",
+    ),
+    Rule(
+        "spec.resources.gpusPerPod",
+        lambda spec: spec.resources.gpus_per_pod,
+        lambda spec: spec.resources.gpus_per_pod is None or _world(spec) % spec.resources.gpus_per_pod == 0,
+        "a divisor of tensor x pipeline x kv",
+    ),
+    Rule(
+        "spec.resources.gpusPerPod",
+        lambda spec: spec.resources.gpus_per_pod,
+        _tensor_groups_whole,
+        "a divisor or a multiple of parallelism.tensor",
+        "a tensor group must not straddle pods unevenly",
+    ),
+    Rule(
+        "spec.rollout.maxUnavailable",
+        lambda spec: spec.rollout.max_unavailable,
+        lambda spec: spec.rollout.max_surge > 0 or spec.rollout.max_unavailable > 0,
+        "above 0 when maxSurge is 0",
+    ),
+    Rule(
+        "spec.recovery.backoffMaxSeconds",
+        lambda spec: spec.recovery.backoff_max_seconds,
+        lambda spec: spec.recovery.backoff_base_seconds <= spec.recovery.backoff_max_seconds,
+        "at least backoffBaseSeconds",
+    ),
+    Rule(
+        "spec.networking.tls.secretName",
+        lambda spec: MISSING,
+        lambda spec: spec.networking.tls.mode == "Disabled" or spec.networking.tls.secret_name is not None,
+        "the name of a Secret",
+        "TLS needs a certificate",
+    ),
+    Rule(
+        "spec.networking.openAIPort",
+        lambda spec: spec.networking.open_ai_port,
+        lambda spec: spec.networking.open_ai_port != spec.networking.grpc_port,
+        "another port than grpcPort",
+    ),
+    Rule(
+        "spec.autoscaling.minReplicas",
+        lambda spec: spec.autoscaling.min_replicas if spec.autoscaling else None,
+        lambda spec: spec.autoscaling is None or spec.autoscaling.min_replicas <= spec.autoscaling.max_replicas,
+        "at most maxReplicas",
+    ),
+    Rule(
+        "spec.model.name",
+        lambda spec: spec.model.name,
+        lambda spec: not spec.model.name.startswith(("/", "./", "../", "~")),
+        "a Hugging Face id or a name",
+        "for a folder set source: {type: HostPath, hostPath: {path: /the/folder}}",
+    ),
+)
+
+
+def broken_rules(spec: VajraDeploymentSpec) -> list[ConfigError]:
+    """What is at fault between fields that are each well by themselves."""
+    errors = list(_misplaced_members(spec, "spec"))
+    errors += [
+        ConfigError(rule.path, rule.value(spec), rule.allowed, rule.hint) for rule in RULES if not rule.holds(spec)
+    ]
+    return errors
+
+
+def _misplaced_members(section: Any, path: str) -> Iterator[ConfigError]:
+    for field in fields_of(type(section)):
+        value = getattr(section, field.name)
+        if field.nested is None:
+            continue
+        here = f"{path}.{field.key}"
+        if isinstance(section, Union):
+            yield from _member_faults(section, field.name, here)
+        if value is not None:
+            yield from _misplaced_members(value, here)
+
+
+def _member_faults(section: Any, name: str, path: str) -> Iterator[ConfigError]:
+    owner = next((kind for kind, member in section.members.items() if member == name), None)
+    value = getattr(section, name)
+    if owner is None:
+        return
+    if value is not None and owner != section.type:
+        allowed = f"only with type {owner}"
+        yield ConfigError(path, value, allowed, f"the type here is {section.type}", problem="is set")
+    if value is None and owner == section.type and owner in section.needed:
+        yield ConfigError(path, MISSING, f"required with type {owner}")

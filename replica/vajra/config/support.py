@@ -1,0 +1,74 @@
+"""What this version does with a deployment on one machine: refuses what is not implemented, names what it leaves aside."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from vajra.config.deployment import VajraDeployment
+from vajra.config.errors import ConfigError
+from vajra.config.options import Scope
+from vajra.config.spec.model import ModelSection
+from vajra.config.spec.root import VajraDeploymentSpec
+from vajra.config.table import Row, rows
+
+
+def check_supported(deployment: VajraDeployment, *, accelerators: Collection[str] = ("CPU",)) -> list[ConfigError]:
+    """What the deployment asks for and this version does not implement: empty when it can be served here.
+
+    `accelerators` are the devices that the build and the machine have.
+    """
+    spec = deployment.spec
+    errors = [_refusal(row, row.value(spec)) for row in _set_rows(spec) if not _is_implemented(row, row.value(spec))]
+    if spec.replicas == 0:
+        errors.append(ConfigError("spec.replicas", 0, "at least 1 outside a cluster"))
+    device = spec.resources.accelerator.type
+    if device not in accelerators:
+        hint = "this build or machine has no other device; say resources: {accelerator: {type: CPU}}"
+        errors.append(ConfigError("spec.resources.accelerator.type", device, ", ".join(accelerators), hint))
+    return errors
+
+
+def local_notices(deployment: VajraDeployment) -> list[str]:
+    """One line for each setting that differs from its default and that only the operator acts on."""
+    return [
+        f"{row.path} is for the cluster's operator and has no effect here" + (f": {row.advice}" if row.advice else "")
+        for row in _set_rows(deployment.spec)
+        if row.scope is Scope.CLUSTER and _is_implemented(row, row.value(deployment.spec))
+    ]
+
+
+def _set_rows(spec: VajraDeploymentSpec) -> Iterator[Row]:
+    """The rows that differ from a deployment of which only the model is said; of an optional section the section alone."""
+    defaults = _defaults()
+    above: str | None = None
+    for row in rows():
+        value = row.value(spec)
+        if value is None or value == row.value(defaults) or (above and row.path.startswith(above)):
+            continue
+        if not row.is_section:
+            yield row
+        elif row.value(defaults) is None and not row.is_member:
+            above = f"{row.path}."
+            yield row
+
+
+@functools.cache
+def _defaults() -> VajraDeploymentSpec:
+    return VajraDeploymentSpec(model=ModelSection(name="any"))
+
+
+def _is_implemented(row: Row, value: Any) -> bool:
+    return row.field.option.implemented is None or value in row.field.option.implemented
+
+
+def _refusal(row: Row, value: Any) -> ConfigError:
+    values = [value for value in row.field.option.implemented or () if value is not None]
+    allowed = ", ".join(str(value).lower() if isinstance(value, bool) else str(value) for value in values)
+    problem = "is not implemented" if row.is_section else f"{_shown(value)} is not implemented"
+    return ConfigError(row.path, value, allowed or "leave it out", row.advice, problem=problem)
+
+
+def _shown(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,103 @@
+"""Turns pydantic's findings into `ConfigError`s that speak of our fields."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic.dataclasses import rebuild_dataclass
+from pydantic_core import ArgsKwargs
+
+from vajra.config.errors import MISSING, ConfigError, ConfigErrors, did_you_mean, join
+from vajra.config.fields import ConfigField, field_by_key, fields_of
+from vajra.config.polymorphic import Polymorphic
+
+_building = threading.RLock()
+
+
+def validate(cls: type[Any], data: Any, path: str, *, manifest: bool) -> Any:
+    """An instance of `cls` from plain data. `path` is where the data stands.
+
+    In a manifest only the manifest's spelling counts. Raises ConfigError, or ConfigErrors when there are several.
+    """
+    try:
+        return validator_of(cls).validate_python(data, by_alias=manifest, by_name=not manifest)
+    except ValidationError as error:
+        failure = translated(cls, error, path)
+    raise failure
+
+
+def checked_init(self: Any, **values: Any) -> None:
+    """The constructor of every configuration class: pydantic's checks, our errors."""
+    try:
+        validator_of(type(self)).validate_python(ArgsKwargs((), values), self_instance=self)
+        return
+    except ValidationError as error:
+        failure = translated(type(self), error, type(self).__name__)
+    raise failure
+
+
+def validator_of(cls: Any) -> Any:
+    """The validator, built at first use; building sets pydantic's own constructor, which ours replaces."""
+    if not cls.__pydantic_complete__:
+        with _building:
+            rebuild_dataclass(cls)
+            cls.__init__ = checked_init
+    return cls.__pydantic_validator__
+
+
+def member_of(family: type[Polymorphic]) -> Callable[[Any], Any]:
+    """Makes data with a `type` a config of the family; leaves anything else for the next check."""
+
+    def parse(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        rest = {key: item for key, item in value.items() if key != "type"}
+        return validate(family.class_of(value.get("type")), rest, "", manifest=False)
+
+    return parse
+
+
+def translated(cls: type[Any], error: ValidationError, path: str) -> ConfigError:
+    """The exception to raise instead of pydantic's."""
+    found = [fault for details in error.errors(include_url=False) for fault in _faults(cls, details, path)]
+    return found[0] if len(found) == 1 else ConfigErrors(found)
+
+
+def _faults(cls: type[Any], details: Mapping[str, Any], path: str) -> Sequence[ConfigError]:
+    owner, field, where = _locate(cls, details["loc"], path)
+    kind, value = details["type"], details["input"]
+    if kind == "value_error":
+        inner = details["ctx"]["error"]
+        if isinstance(inner, ConfigError):
+            return [fault.below(where) for fault in inner.errors]
+        return [ConfigError(where, value, str(inner))]
+    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
+        keys = [known.key for known in fields_of(owner)] if owner else []
+        hint = did_you_mean(details["loc"][-1], keys)
+        return [ConfigError(where, value, ", ".join(keys), hint, problem="no such field")]
+    if kind in ("missing", "missing_keyword_only_argument"):
+        value = MISSING
+    if field is None:
+        return [ConfigError(where, value, details["msg"])]
+    return [ConfigError(where, value, field.allowed, did_you_mean(value, map(str, field.choices)))]
+
+
+def _locate(cls: type[Any], loc: Sequence[str | int], path: str) -> tuple[type[Any] | None, ConfigField | None, str]:
+    """The class that owns the last step of `loc`, the field there if it is known, and its path."""
+    owner: type[Any] | None = cls
+    here: type[Any] | None = cls
+    field: ConfigField | None = None
+    for step in loc:
+        if isinstance(step, int):
+            path = f"{path}[{step}]"
+            continue
+        owner = here
+        found = field_by_key(owner, step) if owner else None
+        if owner is not None or field is None:
+            field = found
+        here = found.nested if found else None
+        path = join(path, found.key if found else step)
+    return owner, field, path
