@@ -6,7 +6,9 @@
 Every fault is a `ConfigError` that names the field's path, the value, what is allowed and what to do.
 """
 
+from vajra.config.changes import ChangedField, changed_fields
 from vajra.config.deployment import API_VERSION, KIND, VajraDeployment
+from vajra.config.describe import OptionDescription, describe
 from vajra.config.errors import ConfigError, ConfigErrors
 from vajra.config.options import Change, Scope
 from vajra.config.reference import (
@@ -28,6 +30,7 @@ from vajra.config.reference import (
     SpaceSharingReplicaSchedulerConfig,
     WorkerConfig,
 )
+from vajra.config.schema import json_schema
 from vajra.config.serialization import from_dict, from_json, from_yaml, to_dict, to_json, to_yaml
 from vajra.config.spec.root import VajraDeploymentSpec
 from vajra.config.support import check_supported, local_notices
@@ -37,6 +40,7 @@ __all__ = [
     "KIND",
     "CacheConfig",
     "Change",
+    "ChangedField",
     "ConfigError",
     "ConfigErrors",
     "DynamicChunkReplicaSchedulerConfig",
@@ -49,6 +53,7 @@ __all__ = [
     "LrsRequestPrioritizerConfig",
     "MetricsConfig",
     "ModelConfig",
+    "OptionDescription",
     "ParallelConfig",
     "ReplicaControllerConfig",
     "RequestPrioritizerConfig",
@@ -58,10 +63,13 @@ __all__ = [
     "VajraDeployment",
     "VajraDeploymentSpec",
     "WorkerConfig",
+    "changed_fields",
     "check_supported",
+    "describe",
     "from_dict",
     "from_json",
     "from_yaml",
+    "json_schema",
     "local_notices",
     "to_dict",
     "to_json",

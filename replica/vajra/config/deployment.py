@@ -11,11 +11,12 @@ from typing import Any, Final, Literal, Self
 from vajra.config import mapping
 from vajra.config.base import manifest_class
 from vajra.config.errors import MISSING, ConfigError, did_you_mean, raise_errors
-from vajra.config.fields import fields_of, is_config_class
 from vajra.config.metadata import SERVER_FIELDS, ObjectMeta
 from vajra.config.options import option
 from vajra.config.overrides import apply_overrides
+from vajra.config.plain import plain
 from vajra.config.reference import (
+    FcfsRequestPrioritizerConfig,
     LLMBaseReplicaControllerConfig,
     LLMPipelineParallelReplicaControllerConfig,
     LLMReplicaSetControllerConfig,
@@ -117,12 +118,9 @@ class VajraDeployment:
 
         A value that no manifest holds (0.8051 of a GPU's memory, a relative path) is refused.
         """
-        replica = replica_config or LLMBaseReplicaControllerConfig()
-        from vajra.config.reference import FcfsRequestPrioritizerConfig
-
         spec = mapping.spec_dict(
             replica_set_config or LLMReplicaSetControllerConfig(),
-            replica,
+            replica_config or LLMBaseReplicaControllerConfig(),
             prioritizer_config or FcfsRequestPrioritizerConfig(),
             metrics_config or MetricsConfig(),
         )
@@ -160,8 +158,8 @@ class VajraDeployment:
         return {
             "apiVersion": API_VERSION,
             "kind": KIND,
-            "metadata": _plain(self.metadata, defaults),
-            "spec": _plain(self.spec, defaults),
+            "metadata": plain(self.metadata, defaults=defaults),
+            "spec": plain(self.spec, defaults=defaults),
         }
 
     def to_yaml(self, *, defaults: bool = True) -> str:
@@ -173,19 +171,6 @@ def object_name(text: str) -> str:
     """A valid metadata.name made of any text."""
     name = re.sub(r"[^a-z0-9]+", "-", text.lower().rsplit("/", 1)[-1]).strip("-")[:40].strip("-")
     return name if name[:1].isalpha() else f"m-{name}"[:40].strip("-")
-
-
-def _plain(section: Any, defaults: bool) -> dict[str, Any]:
-    data: dict[str, Any] = {}
-    for field in fields_of(type(section)):
-        value = getattr(section, field.name)
-        if value is None or (not defaults and not field.required and value == field.default):
-            continue
-        if not is_config_class(type(value)):
-            data[field.key] = value
-        elif (inner := _plain(value, defaults)) or defaults or field.required:
-            data[field.key] = inner
-    return data
 
 
 def _manifest(data: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args, get_origin
 
@@ -14,7 +14,6 @@ from pydantic_core import PydanticUndefined
 
 from vajra.config.options import Option
 from vajra.config.polymorphic import Polymorphic
-
 
 _LIMITS: Final = ("ge", "gt", "le", "lt", "min_length", "max_length", "pattern")
 
@@ -49,6 +48,16 @@ class ConfigField:
     def choices(self) -> tuple[Any, ...]:
         """The values of a closed list, empty for an open one."""
         return get_args(self.type) if get_origin(self.type) is Literal else ()
+
+    @property
+    def is_text_map(self) -> bool:
+        """Whether it maps text to text."""
+        return get_origin(self.type) is dict and get_args(self.type)[1] is not Any
+
+    @property
+    def is_quantity(self) -> bool:
+        """Whether it is a Kubernetes quantity, an integer or text."""
+        return get_origin(self.type) in (types.UnionType, typing.Union)
 
     @property
     def allowed(self) -> str:
@@ -129,11 +138,9 @@ def _allowed(field: ConfigField) -> str:
         return "one of " + ", ".join(member.__name__ for member in field.type.registry().values())
     if field.nested:
         return "a mapping with the fields " + ", ".join(inner.key for inner in fields_of(field.nested))
-    if get_origin(field.type) in (Mapping, dict):
-        return "a mapping of text to text" if get_args(field.type)[1] is str else "a mapping"
-    if get_origin(field.type) in (Sequence, tuple, list):
-        return "a list"
-    return "a Kubernetes quantity, such as 4, 500m or 16Gi"
+    if field.is_quantity:
+        return "a Kubernetes quantity, such as 4, 500m or 16Gi"
+    return "a mapping of text to text" if field.is_text_map else "a mapping"
 
 
 def _range(limits: Mapping[str, Any]) -> str:

