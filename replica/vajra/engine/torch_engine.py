@@ -122,8 +122,11 @@ class TorchEngine:
         del self._sequences[seq_id]
 
     def close(self) -> None:
+        """Ends after the running step; steps still queued fail. Frees the engine's memory."""
         self._closed = True
         self._thread.shutdown(wait=True)
+        self._sequences.clear()
+        self.__dict__.pop("_model", None)
 
     def _sequence(self, seq_id: int) -> _Sequence:
         if (sequence := self._sequences.get(seq_id)) is None:
@@ -171,6 +174,8 @@ class TorchEngine:
 
     def _run(self, step_id: int, works: Sequence[_Work]) -> StepResult:
         """One step, on the engine's thread."""
+        if self._closed:
+            raise EngineError(f"the engine was closed before step {step_id} ran")
         if self._failure is not None:
             raise EngineError(f"an earlier step failed ({self._failure}); restart the engine")
         started = time.perf_counter()
