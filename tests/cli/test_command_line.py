@@ -60,7 +60,7 @@ def test_version_is_data_too() -> None:
         (["bench", "--url", "http://127.0.0.1:1"], 1, "cannot connect to http://127.0.0.1:1/v1"),
         (["chat", "--url", "127.0.0.1:1"], 1, "http://127.0.0.1:8000"),
         (["chat", "--url", "http://127.0.0.1:1", "--dtype", "float32"], 2, "--dtype"),
-        (["serve", "-f", "absent.yaml"], 2, "cannot read the manifest absent.yaml"),
+        (["serve", "-f", "absent.yaml"], 2, "absent.yaml: cannot be read"),
         (["serve", "smollm2-135m-instruct", "-f", "absent.yaml"], 2, "not both"),
         (["generate"], 2, "stdin holds no prompts"),
         (["generate", "--file", "absent.txt"], 2, "cannot read prompts from absent.txt"),

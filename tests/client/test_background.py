@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 
 import pytest
 
@@ -64,8 +65,8 @@ async def test_another_loop_may_iterate_and_leave(background: BackgroundLoop) ->
     assert [item async for item in background.aiterate(Source(500).items())] == list(range(500))
     source = Source(3, "wait")
     iterator = background.aiterate(source.items())
-    assert await anext(iterator) == 0
-    await iterator.aclose()
+    async with aclosing(iterator):
+        assert await anext(iterator) == 0
     assert await asyncio.to_thread(source.closed.wait, 10)
     with pytest.raises(LookupError):
         [item async for item in background.aiterate(Source(1, "fail").items())]

@@ -21,7 +21,7 @@ def load(model: str | None, manifest: Path | None) -> VajraDeployment:
         return VajraDeployment.for_model(model or DEFAULT_MODEL)
     if model is not None:
         raise CommandError("give either a model or a manifest, not both", USAGE)
-    return VajraDeployment.from_yaml(read_manifest(manifest))
+    return read_manifest(manifest)
 
 
 def print_data(data: dict[str, Any], *, as_json: bool) -> None:
@@ -33,22 +33,22 @@ def print_data(data: dict[str, Any], *, as_json: bool) -> None:
 
 def deployment_schema() -> dict[str, Any]:
     """JSON schema of the whole manifest."""
-    from vajra.config import deployment_schema as schema
+    from vajra.config.schema import json_schema
 
-    return schema()
+    return json_schema()
 
 
-def faults_of(text: str) -> Sequence[ConfigError]:
+def faults_of(manifest: Path) -> Sequence[ConfigError]:
     """Every fault of a manifest: what cannot be read, else what this version does not implement."""
     try:
-        return check_supported(VajraDeployment.from_yaml(text))
+        return check_supported(read_manifest(manifest))
     except ConfigError as error:
         return error.errors
 
 
 def print_faults(manifest: Path, *, as_json: bool) -> int:
     """Prints them and returns the exit code."""
-    faults = faults_of(read_manifest(manifest))
+    faults = faults_of(manifest)
     if as_json:
         rows = [{"path": f.path, "problem": f.problem, "allowed": f.allowed, "hint": f.hint} for f in faults]
         print_json({"valid": not faults, "faults": rows})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,9 +27,10 @@ def read_deployment(model: str | None, manifest: Path | None, overrides: dict[st
 
     Raises:
         ConfigError: with the path of what is wrong or not implemented.
-        CommandError: model or overrides beside a manifest; a manifest that cannot be read.
+        CommandError: model or overrides beside a manifest.
     """
-    from vajra.config import VajraDeployment, check_supported, raise_errors
+    from vajra.config import VajraDeployment, check_supported
+    from vajra.config.errors import raise_errors
 
     given = {name: value for name, value in overrides.items() if value is not None}
     if manifest is None:
@@ -39,19 +41,13 @@ def read_deployment(model: str | None, manifest: Path | None, overrides: dict[st
         if given:
             names = ", ".join("--" + name.replace("_", "-") for name in given)
             raise CommandError(f"{names}: with -f the manifest says it all; set it there", USAGE)
-        deployment = VajraDeployment.from_yaml(read_manifest(manifest))
+        deployment = read_manifest(manifest)
     raise_errors(check_supported(deployment))
     return deployment
 
 
-def read_manifest(path: Path) -> str:
-    """The text of a manifest; `-` is stdin."""
-    if str(path) == "-":
-        import sys
+def read_manifest(path: Path) -> VajraDeployment:
+    """The deployment of a manifest; `-` is stdin. Raises ConfigError."""
+    from vajra.config import VajraDeployment
 
-        return sys.stdin.read()
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise CommandError(f"cannot read the manifest {path}: {reason}", USAGE) from error
+    return VajraDeployment.from_yaml(sys.stdin.read() if str(path) == "-" else path)

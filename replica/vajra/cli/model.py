@@ -52,10 +52,5 @@ def list_models(output: FormatOption = Format.text) -> None:
     if output is Format.json:
         print_json(rows)
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("model", "source", "state", "size (MB)", "path", box=None)
     for row in rows:
-        table.add_row(row["model"], row["source"], row["state"], f"{row['bytes'] / 1e6:.0f}", row["path"])
-    Console(soft_wrap=True).print(table)
+        print(f"{row['model']:32} {row['source']:9} {row['state']:12} {row['bytes'] / 1e6:8.0f} MB  {row['path']}")

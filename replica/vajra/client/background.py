@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import aclosing
 from typing import Any, TypeVar
@@ -52,7 +52,7 @@ class BackgroundLoop:
         finally:
             pump.cancel()
 
-    async def aiterate(self, source: AsyncGenerator[T, None]) -> AsyncIterator[T]:
+    async def aiterate(self, source: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
         """As `iterate`, for a caller in another event loop."""
         caller = asyncio.get_running_loop()
         items: asyncio.Queue[T | _End] = asyncio.Queue()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -105,7 +105,7 @@ class LLM:
         self._check_open()
         return self._background.iterate(self._deltas(prompt, sampling))
 
-    def astream(self, prompt: Prompt, sampling: SamplingParams | None = None) -> AsyncIterator[Delta]:
+    def astream(self, prompt: Prompt, sampling: SamplingParams | None = None) -> AsyncGenerator[Delta, None]:
         """As `stream`, from any event loop."""
         self._check_open()
         return self._background.aiterate(self._deltas(prompt, sampling))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, cast
@@ -11,7 +12,9 @@ from typing import Any, cast
 from vajra.client import errors
 from vajra.client.params import Message, Prompt, SamplingParams
 from vajra.client.results import Delta, ModelInfo, TokenLogprob, Usage
-from vajra.config import VajraDeployment, check_supported, raise_errors
+from vajra.client.startup import Progress, fetch, watch
+from vajra.config import VajraDeployment, check_supported
+from vajra.config.errors import raise_errors
 from vajra.gateway import Gateway
 from vajra.gateway import errors as faults
 from vajra.gateway import request as wire
@@ -47,15 +50,21 @@ def deployment_of(model: str | Path | VajraDeployment, overrides: Mapping[str, A
 class LocalGateway:
     """A Gateway of this process; every method belongs to one event loop."""
 
-    def __init__(self, deployment: VajraDeployment, progress: Callable[[str, int, int], None] | None) -> None:
-        self._gateway = Gateway(deployment, progress=progress)
+    def __init__(self, deployment: VajraDeployment, progress: Progress | None) -> None:
+        self._deployment = deployment
+        self._progress = progress or (lambda stage, done, total: None)
+        self._gateway = Gateway(deployment)
 
     async def start(self) -> None:
         """Returns when the model answers. Raises ModelError, or UnavailableError with the reason."""
+        await asyncio.to_thread(fetch, self._deployment, self._progress)
+        watching = asyncio.create_task(watch(self._gateway, self._progress))
         try:
             await self._gateway.start()
         except faults.GatewayError as error:
             raise _error(error) from error
+        finally:
+            watching.cancel()
 
     async def stop(self) -> None:
         await self._gateway.stop()
