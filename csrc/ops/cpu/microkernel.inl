@@ -25,7 +25,7 @@ struct Product {
 };
 
 // Far enough ahead of a stream from memory to hide its latency.
-constexpr int kPrefetchBytes = 1024;
+constexpr int kPrefetchBytes = 2048;
 
 template <DType W, int R, int P>
 void product_tile(const Product& x) {
@@ -48,7 +48,7 @@ void product_tile(const Product& x) {
 #pragma GCC unroll 8
       for (int p = 0; p < P; ++p) {
         panel[p] = D::load_b(b[p]);
-        if constexpr (R <= 2) prefetch(b[p] + kPrefetchBytes);
+        if constexpr (R <= 8) prefetch(b[p] + kPrefetchBytes);
         b[p] += stride;
       }
 #pragma GCC unroll 16
