@@ -72,9 +72,10 @@ def _llama3(inv_freq: Floats, params: Mapping[str, Any], max_position_embeddings
     if high <= low:
         raise ModelError(f"{where}: rope parameter high_freq_factor must be greater than low_freq_factor.")
     original = float(params.get("original_max_position_embeddings") or max_position_embeddings)
-    wavelength = np.float32(2 * math.pi) / inv_freq
+    # torch divides a number by a tensor as reciprocal, then product; its roundings are kept.
+    wavelength = np.float32(1) / inv_freq * np.float32(2 * math.pi)
     scaled = np.where(wavelength > np.float32(original / low), inv_freq / factor, inv_freq)
-    smooth = (np.float32(original) / wavelength - np.float32(low)) / np.float32(high - low)
+    smooth = (np.float32(1) / wavelength * np.float32(original) - np.float32(low)) / np.float32(high - low)
     between = (np.float32(1) - smooth) * scaled / factor + smooth * scaled
     medium = ~(wavelength < np.float32(original / high)) & ~(wavelength > np.float32(original / low))
     result: Floats = np.where(medium, between, scaled).astype(np.float32)
