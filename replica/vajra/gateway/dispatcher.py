@@ -1,0 +1,218 @@
+"""Binds waiting choices to replicas that have room, follows their streams, and resumes them when a replica is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+import grpc
+
+from vajra.dispatch.v1 import dispatch_pb2
+from vajra.gateway.choice import Choice
+from vajra.gateway.errors import (
+    DeadlineExceeded,
+    InternalError,
+    InvalidRequest,
+    Overloaded,
+    RequestError,
+    Unavailable,
+)
+from vajra.gateway.replica_link import ReplicaLink, ReplicaState
+from vajra.scheduling import Prioritizer, QueuedRequest, ReplicaSetQueue, RoomReport
+
+log = logging.getLogger(__name__)
+
+MAX_FRUITLESS = 3  # replicas lost in a row under one choice without a token: then the choice may be what kills them
+_MIN_RETRY, _MAX_RETRY = 1.0, 60.0  # seconds of advice to a client that finds the queue full
+
+
+class Observer(Protocol):
+    """Hears of tokens, for metrics. Times are seconds on the loop's clock."""
+
+    def first_token(self, choice: Choice, now: float) -> None: ...
+
+    def next_tokens(self, choice: Choice, count: int, now: float) -> None: ...
+
+    def failover(self) -> None: ...
+
+
+class Dispatcher:
+    """The replica set's one queue in operation. Everything happens on one event loop."""
+
+    def __init__(self, prioritizer: Prioritizer, capacity: int, observer: Observer) -> None:
+        self._queue = ReplicaSetQueue(prioritizer, capacity)
+        self._capacity = capacity
+        self._observer = observer
+        self._links: dict[int, ReplicaLink] = {}
+        self._waiting: dict[str, Choice] = {}  # in order of arrival in the queue
+        self._running = 0
+        self._lost = ""  # why there will be no replica any more
+        self._clock: Callable[[], float] = asyncio.get_running_loop().time
+
+    @property
+    def num_waiting(self) -> int:
+        """Choices without a replica."""
+        return len(self._waiting)
+
+    @property
+    def num_running(self) -> int:
+        """Choices with one."""
+        return self._running
+
+    def check_room(self, num_choices: int) -> None:
+        """Raises Overloaded unless so many more may wait, Unavailable when no replica will come back."""
+        if self._lost:
+            raise Unavailable(self._lost)
+        if len(self._waiting) + num_choices > self._capacity:
+            raise Overloaded(
+                f"{len(self._waiting)} sequences are waiting and the queue holds {self._capacity}, so there is no "
+                f"room for {num_choices} more; try again later",
+                self.retry_after(),
+            )
+
+    def retry_after(self) -> float:
+        """Advice for a client: as long as the one that has waited longest has waited."""
+        if not self._waiting:
+            return _MIN_RETRY
+        oldest = next(iter(self._waiting.values()))
+        return min(max(self._clock() - oldest.arrival, _MIN_RETRY), _MAX_RETRY)
+
+    # ---- replicas
+
+    def room_changed(self, link: ReplicaLink, room: dispatch_pb2.WatchRoomResponse) -> None:
+        """A replica reports its room."""
+        self._links[link.index] = link
+        report = RoomReport(room.free_slots, room.free_blocks, room.block_size, room.accepted, room.accepting)
+        self._queue.update_room(link.index, report)
+        self._dispatch()
+
+    def replica_lost(self, link: ReplicaLink) -> None:
+        """A replica's process is gone; its streams break by themselves."""
+        self._links.pop(link.index, None)
+        self._queue.remove_replica(link.index)
+
+    def give_up(self, reason: str) -> None:
+        """No replica will serve any more: whatever waits fails, and so does what comes."""
+        self._lost = reason
+        for choice in list(self._waiting.values()):
+            if choice.granted is not None and not choice.granted.done():
+                choice.granted.set_exception(Unavailable(reason))
+
+    def _dispatch(self) -> None:
+        for request, index in self._queue.dispatch(self._clock()):
+            choice: Choice = request.payload
+            if choice.granted is not None and not choice.granted.done():
+                choice.granted.set_result(self._links[index])  # type: ignore[index]
+            else:  # cancelled in this very turn of the loop
+                self._queue.settle(index, choice.sequence_id)
+
+    # ---- choices
+
+    async def run(self, choice: Choice) -> None:
+        """Carries a choice to its end, over as many replicas as it takes. Cancelling it frees everything."""
+        try:
+            while True:
+                link = await self._acquire(choice)
+                self._running += 1
+                try:
+                    if await self._follow(choice, link):
+                        return
+                finally:
+                    self._running -= 1
+                    self._queue.settle(link.index, choice.sequence_id)
+                    self._dispatch()
+                if choice.close_if_complete():
+                    return
+        except RequestError as error:
+            choice.stream.fail(error)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            log.exception("choice %s failed", choice.sequence_id)
+            choice.stream.fail(InternalError("internal error; the server's log has the details"))
+
+    async def _acquire(self, choice: Choice) -> ReplicaLink:
+        """Waits in the queue for a replica with room."""
+        if self._lost:
+            raise Unavailable(self._lost)
+        choice.granted = asyncio.get_running_loop().create_future()
+        request = QueuedRequest(
+            choice.sequence_id,
+            choice.num_tokens,
+            len(choice.prompt),
+            choice.arrival,
+            deadline=choice.deadline,
+            payload=choice,
+        )
+        self._queue.put(request, resumed=True)  # `check_room` has kept the bound, for all choices of a request at once
+        self._waiting[choice.sequence_id] = choice
+        try:
+            self._dispatch()
+            return await choice.granted
+        except asyncio.CancelledError:
+            if choice.granted.done() and not choice.granted.cancelled() and choice.granted.exception() is None:
+                self._queue.settle(choice.granted.result().index, choice.sequence_id)
+                self._dispatch()
+            raise
+        finally:
+            choice.granted = None
+            del self._waiting[choice.sequence_id]
+            self._queue.cancel(choice.sequence_id)
+
+    async def _follow(self, choice: Choice, link: ReplicaLink) -> bool:
+        """One Run stream. True when the choice has ended, False when it has to go on elsewhere."""
+        now = choice.dispatched = self._clock()
+        if choice.first_dispatched is None:
+            choice.first_dispatched = now
+        resumed = bool(choice.output.token_ids)
+        if not resumed:
+            choice.fingerprint = link.fingerprint
+        elif link.fingerprint != choice.fingerprint:
+            choice.inexact = True
+        timeout = None if choice.deadline is None else max(0.0, choice.deadline - now)
+        call = link.run(choice.run_request(now), timeout)
+        try:
+            async for response in call:
+                self._observe(choice, len(response.token_ids))
+                choice.accept(response)
+                if choice.usage is not None:
+                    return True
+            raise InternalError(f"replica {link.index} ended a stream without a word")
+        except grpc.aio.AioRpcError as error:
+            self._judge(choice, link, error)
+            return False
+        finally:
+            call.cancel()
+
+    def _judge(self, choice: Choice, link: ReplicaLink, error: grpc.aio.AioRpcError) -> None:
+        """Returns when the choice should try again; raises what its client should hear otherwise."""
+        code, details = error.code(), error.details() or ""
+        if code is grpc.StatusCode.INVALID_ARGUMENT:
+            raise InvalidRequest(details)
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            raise DeadlineExceeded("the deadline passed while the request was running")
+        if code is grpc.StatusCode.UNAVAILABLE or link.state is not ReplicaState.SERVING:
+            self._queue.remove_replica(link.index)  # until it speaks again: the next choice must not run into it
+            link.refresh()
+            choice.failovers += 1
+            choice.fruitless += 1
+            self._observer.failover()
+            log.warning("choice %s lost replica %d: %s", choice.sequence_id, link.index, details)
+            if choice.fruitless >= MAX_FRUITLESS:
+                raise Unavailable(f"{choice.fruitless} replicas in a row were lost under this request: {details}")
+        elif code is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+            log.error("replica %d failed choice %s: %s %s", link.index, choice.sequence_id, code.name, details)
+            raise InternalError(f"replica {link.index} failed: {details}")
+
+    def _observe(self, choice: Choice, count: int) -> None:
+        if not count:
+            return
+        now = self._clock()
+        if choice.first_token is None:
+            choice.first_token = now
+            self._observer.first_token(choice, now)
+        else:
+            self._observer.next_tokens(choice, count, now)
+        choice.last_token = now

@@ -1,0 +1,59 @@
+"""What can go wrong with a request or with serving. Faces turn these into gRPC statuses and HTTP codes."""
+
+from __future__ import annotations
+
+
+class GatewayError(Exception):
+    """A fault with a message for people."""
+
+
+class StartupError(GatewayError):
+    """Serving cannot start: a port in use, a replica that fails before it serves, a setting not implemented."""
+
+
+class RequestError(GatewayError):
+    """A request failed; the others go on."""
+
+
+class InvalidRequest(RequestError):
+    """The request can never succeed as it is. `field` is the path of what is wrong, such as "sampling.top_p"."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class UnknownModel(RequestError):
+    """The model asked for is not served here."""
+
+
+class DuplicateRequest(RequestError):
+    """The request id is in flight already."""
+
+
+class Overloaded(RequestError):
+    """The queue is full. `retry_after` is advice in seconds."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Unavailable(RequestError):
+    """Starting, draining, or out of replicas. `retry_after` is advice in seconds."""
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class DeadlineExceeded(RequestError):
+    """The request's deadline passed; it has been freed."""
+
+
+class ClientTooSlow(RequestError):
+    """The client left more unread than the bound allows; the request has been freed."""
+
+
+class InternalError(RequestError):
+    """A fault of the server's own."""

@@ -1,0 +1,304 @@
+"""Gateway: the replica set in operation, without a network face. Text in, text out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections.abc import AsyncGenerator, Callable, Sequence
+
+from vajra.config import VajraDeployment, local_notices
+from vajra.control.v1 import control_pb2
+from vajra.gateway.admission import Admission, Admitted, Checked
+from vajra.gateway.choice import Choice
+from vajra.gateway.dispatcher import Dispatcher
+from vajra.gateway.errors import DuplicateRequest, RequestError, StartupError, Unavailable
+from vajra.gateway.generation import Generation
+from vajra.gateway.observation import Observation
+from vajra.gateway.replica_link import ReplicaLink, ReplicaState
+from vajra.gateway.replica_process import ReplicaLauncher
+from vajra.gateway.request import Delta, GenerateRequestData, ModelInfo
+from vajra.gateway.stream import MAX_UNREAD, DeltaStream
+from vajra.gateway.support import check
+from vajra.gateway.tokenizer_pool import TokenizerPool
+from vajra.models import ResolvedModel, Tokenizer, load_tokenizer, resolve
+from vajra.scheduling import prioritizers
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING = 1024  # sequences in the queue
+
+
+class Gateway:
+    """The reference's LLMReplicaSetController for local replicas. All of it belongs to the loop that calls `start`.
+
+    Args:
+        deployment: what to serve; ConfigError for what this version does not implement.
+        progress: called as (stage, done, total) while the model is fetched and loaded, from any thread.
+        launcher: replicas that were started already (their processes load while this one imports).
+        max_waiting: sequences that may wait for a replica; more are refused with Overloaded.
+        max_unread: tokens and alternatives kept for a client that does not read; more cut it off.
+    """
+
+    def __init__(
+        self,
+        deployment: VajraDeployment,
+        *,
+        progress: Callable[[str, int, int], None] | None = None,
+        launcher: ReplicaLauncher | None = None,
+        max_waiting: int = MAX_WAITING,
+        max_unread: int = MAX_UNREAD,
+    ) -> None:
+        check(deployment)
+        self.deployment = deployment
+        self.model: ModelInfo | None = None  # known soon after `start`
+        self.tokenizer: Tokenizer | None = None  # None also for a model that has none
+        self.notices: list[str] = local_notices(deployment)
+        self.ready = False  # whether requests are taken
+        self.draining = False
+        self._progress = progress
+        self._launcher = launcher
+        self._max_waiting, self._max_unread = max_waiting, max_unread
+        self._links: list[ReplicaLink] = []
+        self._supervision: list[asyncio.Task[None]] = []
+        self._pool: TokenizerPool | None = None
+        self._admission: Admission
+        self._dispatcher: Dispatcher
+        self._observation: Observation | None = None
+        self._generations: set[Generation] = set()
+        self._ids: set[str] = set()
+        self._tokenizing = 0  # choices whose prompts are being tokenized
+        self._changed = asyncio.Event()  # set, then replaced, when `ready` or a replica changes
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    # ---- life
+
+    async def start(self) -> None:
+        """Starts the replicas and loads the tokenizer; returns when the first replica serves.
+
+        Raises ModelError, or StartupError when every replica failed before it served.
+        """
+        config = self.deployment.replica_set_config
+        if self._launcher is None:
+            self._launcher = ReplicaLauncher(self.deployment.to_dict(), config.num_replicas)
+            self._launcher.start_all()
+        try:
+            resolved, self.tokenizer = await asyncio.to_thread(self._load)
+            self.model = self._model_info(resolved)
+            self._observation = Observation(self.model.name)
+            if self.tokenizer is not None:
+                self._pool = TokenizerPool(self.tokenizer, self._launcher.spec_file, config.num_tokenizer_workers)
+            self._admission = Admission(self.model, self.tokenizer, self._pool)
+            prioritizer = prioritizers.create(self.deployment.prioritizer_config)
+            self._dispatcher = Dispatcher(prioritizer, self._max_waiting, self._observation)
+            self._links = [self._link(self._launcher, index) for index in range(config.num_replicas)]
+            self._supervision = [asyncio.create_task(link.supervise()) for link in self._links]
+            while not self.serving:
+                if all(link.state is ReplicaState.FAILED for link in self._links):
+                    raise StartupError(f"no replica came up: {self._links[0].message}")
+                await self._changed.wait()
+        except BaseException:
+            await self.stop(kill=True)
+            raise
+        self.ready = True
+        self._announce()
+
+    async def drain(self, grace: float | None = None) -> None:
+        """Takes no more requests and waits for those in flight; after `grace` seconds (by default the deployment's
+        drain.timeoutSeconds) the rest ends with FinishReason.ABORTED."""
+        if grace is None:
+            grace = float(self.deployment.spec.drain.timeout_seconds)
+        self.ready, self.draining = False, True
+        self._announce()
+        try:
+            async with asyncio.timeout(grace):
+                await self._idle.wait()
+        except TimeoutError:
+            for generation in self._generations:
+                generation.abort()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):  # the last words are on their way
+                    await self._idle.wait()
+
+    async def stop(self, *, kill: bool = False) -> None:
+        """Ends everything, replicas at once with `kill`; what is in flight fails with Unavailable. Idempotent."""
+        self.ready, self.draining = False, True
+        for generation in list(self._generations):
+            generation.stream.fail(Unavailable("the server has stopped"))
+        for link in self._links:
+            link.stop(kill=kill)
+        await asyncio.gather(*self._supervision, return_exceptions=True)
+        if self._pool is not None:
+            await self._pool.close()
+        if self._launcher is not None:
+            self._launcher.close()
+        self._announce()
+
+    @property
+    def serving(self) -> bool:
+        """Whether a replica takes sequences now."""
+        return any(link.state is ReplicaState.SERVING for link in self._links)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether a load balancer should send requests here."""
+        return self.ready and self.serving
+
+    @property
+    def fingerprint(self) -> str:
+        """Numerics fingerprint of a replica that serves, else of one that did."""
+        serving = [link for link in self._links if link.state is ReplicaState.SERVING]
+        return next((link.fingerprint for link in [*serving, *self._links] if link.fingerprint), "")
+
+    @property
+    def replicas(self) -> Sequence[ReplicaLink]:
+        """The replicas, by index."""
+        return self._links
+
+    async def changed(self) -> None:
+        """Waits until `healthy`, `ready` or a replica's state may have changed."""
+        await self._changed.wait()
+
+    async def scrape(self) -> bytes:
+        """The Prometheus metrics; empty until the model is known."""
+        if self._observation is None:
+            return b""
+        workers = self._pool.num_workers if self._pool is not None else 0
+        return await self._observation.scrape(self._dispatcher, self._links, workers)
+
+    # ---- requests
+
+    async def generate(self, request: GenerateRequestData) -> AsyncGenerator[Delta, None]:
+        """Deltas as they come. Closing the iterator or cancelling its task frees the request. Raises RequestError."""
+        generation = await self.open([request])
+        try:
+            while deltas := await generation.take():
+                for delta in deltas:
+                    yield delta
+        finally:
+            generation.close()
+
+    async def open(self, requests: Sequence[GenerateRequestData]) -> Generation:
+        """Checks, tokenizes and queues requests, whose choices share one stream. Whoever takes it must close it."""
+        arrival = asyncio.get_running_loop().time()
+        try:
+            self._check_state()
+            checked = [self._admission.check(request) for request in requests]
+            total = sum(each.params.n for each in checked)
+            self._dispatcher.check_room(self._tokenizing + total)
+            ids = self._take_ids(requests)
+            try:
+                admitted = await self._admit(checked, total)
+                self._check_state()
+                self._dispatcher.check_room(total)
+            except BaseException:
+                self._ids.difference_update(ids)
+                raise
+        except RequestError as error:
+            if self._observation is not None:
+                self._observation.refused(error)
+            raise
+        generation = Generation(ids, arrival, self._ended)
+        stream = DeltaStream(total, max_unread=self._max_unread, on_failure=generation.cancel)
+        choices: list[Choice] = []
+        for request, name, each in zip(requests, ids, admitted, strict=True):
+            timeout = request.timeout_seconds
+            choices += self._admission.choices(
+                each,
+                request_id=name,
+                first_index=len(choices),
+                arrival=arrival,
+                deadline=None if timeout is None else arrival + timeout,
+                stream=stream,
+            )
+        self._generations.add(generation)
+        self._idle.clear()
+        generation.start(stream, choices, self._dispatcher.run)
+        return generation
+
+    async def _admit(self, checked: Sequence[Checked], num_choices: int) -> list[Admitted]:
+        self._tokenizing += num_choices
+        try:
+            if len(checked) == 1:
+                return [await self._admission.admit(checked[0])]
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._admission.admit(each)) for each in checked]
+            return [task.result() for task in tasks]
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            self._tokenizing -= num_choices
+
+    # ---- inside
+
+    def _load(self) -> tuple[ResolvedModel, Tokenizer | None]:
+        resolved = resolve(self.deployment.replica_config.model_config, progress=self._progress)
+        if resolved.tokenizer.kind == "none":
+            self.notices.append(f"{resolved.path} has no tokenizer: only requests of token ids are served")
+            return resolved, None
+        return resolved, load_tokenizer(resolved)
+
+    def _model_info(self, resolved: ResolvedModel) -> ModelInfo:
+        self.notices += resolved.notices
+        spec = resolved.spec
+        name = self.deployment.spec.model.served_name or resolved.served_name
+        return ModelInfo(
+            name=name,
+            aliases=tuple({resolved.served_name, resolved.reference} - {name}),
+            max_model_len=resolved.max_model_len,
+            vocab_size=spec.vocab_size,
+            eos_token_ids=tuple(spec.eos_token_ids),
+            num_layers=spec.num_layers,
+            dtype=spec.dtype,
+            architecture=spec.architecture,
+        )
+
+    def _link(self, launcher: ReplicaLauncher, index: int) -> ReplicaLink:
+        return ReplicaLink(
+            index,
+            launcher,
+            self.deployment.spec.recovery,
+            on_room=self._dispatcher.room_changed,
+            on_lost=self._dispatcher.replica_lost,
+            on_change=self._replica_changed,
+            on_status=self._report_progress,
+        )
+
+    def _replica_changed(self, link: ReplicaLink) -> None:
+        if all(each.state is ReplicaState.FAILED for each in self._links):
+            self._dispatcher.give_up(f"every replica has failed for good: {link.message}")
+        self._announce()
+
+    def _report_progress(self, link: ReplicaLink, status: control_pb2.GetStatusResponse) -> None:
+        """The first replica speaks for all: they load the same model."""
+        if self._progress is not None and link.index == 0 and not self.ready and status.stages:
+            stage = status.stages[-1]
+            self._progress(stage.name, round(stage.progress * 100), 100)
+
+    def _announce(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _check_state(self) -> None:
+        if self.draining:
+            raise Unavailable("the server is draining and takes no more requests; use another one", 5.0)
+        if not self.ready:
+            raise Unavailable("the model is still loading; try again soon")
+
+    def _take_ids(self, requests: Sequence[GenerateRequestData]) -> list[str]:
+        ids = [request.request_id or uuid.uuid4().hex for request in requests]
+        for name in ids:
+            if name in self._ids or ids.count(name) > 1:
+                raise DuplicateRequest(f"a request with the id {name!r} is in flight already")
+        self._ids.update(ids)
+        return ids
+
+    def _ended(self, generation: Generation) -> None:
+        self._generations.discard(generation)
+        self._ids.difference_update(generation.request_ids)
+        if self._observation is not None:
+            self._observation.ended(generation)
+        if not self._generations:
+            self._idle.set()

@@ -1,0 +1,92 @@
+"""The replicas' processes: started before anything heavy is imported, so that the model loads meanwhile.
+
+Only the standard library is imported here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+class ReplicaProcess:
+    """One running `python -m vajra.replica`. It dies with this process: it reads the other end of a pipe."""
+
+    def __init__(self, process: subprocess.Popen[bytes], address: str) -> None:
+        self.address = address  # for gRPC: unix:/path
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.poll()
+
+    def on_exit(self, callback: Callable[[int], None]) -> None:
+        """Calls `callback` with the exit status, once, from a thread of its own."""
+        threading.Thread(target=lambda: callback(self._process.wait()), name=f"wait-{self.pid}", daemon=True).start()
+
+    def terminate(self) -> None:
+        """SIGTERM: drain and go."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+
+class ReplicaLauncher:
+    """Starts replicas of one deployment, with sockets in a private folder; `close` removes the folder."""
+
+    def __init__(self, manifest: dict[str, Any], num_replicas: int) -> None:
+        self.num_replicas = num_replicas
+        self.folder = Path(tempfile.mkdtemp(prefix="vajra-"))  # mode 0700
+        self.spec_file = self.folder / "deployment.json"
+        self.spec_file.write_text(json.dumps(manifest))
+        self._read_end, self._write_end = os.pipe()  # closes when this process ends, however it ends
+        self._incarnation = 0
+        self._first: dict[int, ReplicaProcess] = {}
+
+    def start_all(self) -> None:
+        """Starts every replica; `launch` hands these out first."""
+        self._first = {index: self._start(index) for index in range(self.num_replicas)}
+
+    def launch(self, index: int) -> ReplicaProcess:
+        """The process of replica `index`: the one started already, or a new one."""
+        return self._first.pop(index, None) or self._start(index)
+
+    def _start(self, index: int) -> ReplicaProcess:
+        self._incarnation += 1
+        address = f"unix:{self.folder}/replica-{index}-{self._incarnation}.sock"
+        command = [sys.executable, "-m", "vajra.replica", "--spec-file", str(self.spec_file), "--listen", address]
+        command += ["--replica-index", str(index), "--num-local-replicas", str(self.num_replicas)]
+        command += ["--parent-fd", str(self._read_end)]
+        # A session of its own keeps a terminal's Ctrl-C away: draining is ours to order. Its words go to stderr.
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=2, pass_fds=(self._read_end,), start_new_session=True
+        )
+        return ReplicaProcess(process, address)
+
+    def close(self) -> None:
+        """Kills what was never handed out and removes the folder. Idempotent."""
+        for process in self._first.values():
+            process.kill()
+        self._first = {}
+        for fd in (self._read_end, self._write_end):
+            if fd >= 0:
+                os.close(fd)
+        self._read_end = self._write_end = -1
+        shutil.rmtree(self.folder, ignore_errors=True)
