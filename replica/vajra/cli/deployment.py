@@ -29,8 +29,8 @@ def read_deployment(model: str | None, manifest: Path | None, overrides: dict[st
         ConfigError: with the path of what is wrong or not implemented.
         CommandError: model or overrides beside a manifest.
     """
-    from vajra.config import VajraDeployment, check_supported
-    from vajra.config.errors import raise_errors
+    from vajra.config import VajraDeployment
+    from vajra.gateway.support import check
 
     given = {name: value for name, value in overrides.items() if value is not None}
     if manifest is None:
@@ -42,7 +42,7 @@ def read_deployment(model: str | None, manifest: Path | None, overrides: dict[st
             names = ", ".join("--" + name.replace("_", "-") for name in given)
             raise CommandError(f"{names}: with -f the manifest says it all; set it there", USAGE)
         deployment = read_manifest(manifest)
-    raise_errors(check_supported(deployment))
+    check(deployment)
     return deployment
 
 

@@ -12,12 +12,12 @@ from typing import Any, cast
 from vajra.client import errors
 from vajra.client.params import Message, Prompt, SamplingParams
 from vajra.client.results import Delta, ModelInfo, TokenLogprob, Usage
-from vajra.client.startup import Progress, fetch, watch
-from vajra.config import VajraDeployment, check_supported
-from vajra.config.errors import raise_errors
+from vajra.client.startup import Progress, fetch, readable
+from vajra.config import VajraDeployment
 from vajra.gateway import Gateway
 from vajra.gateway import errors as faults
 from vajra.gateway import request as wire
+from vajra.gateway.support import check
 
 _MANIFEST = (".yaml", ".yml", ".json")
 # The first that fits counts.
@@ -43,7 +43,7 @@ def deployment_of(model: str | Path | VajraDeployment, overrides: Mapping[str, A
         deployment = VajraDeployment.from_yaml(Path(model))
     else:
         deployment = VajraDeployment.for_model(str(model), **overrides)
-    raise_errors(check_supported(deployment))
+    check(deployment)
     return deployment
 
 
@@ -52,26 +52,25 @@ class LocalGateway:
 
     def __init__(self, deployment: VajraDeployment, progress: Progress | None) -> None:
         self._deployment = deployment
-        self._progress = progress or (lambda stage, done, total: None)
-        self._gateway = Gateway(deployment)
+        self._progress = readable(progress or (lambda stage, done, total: None))
+        self._gateway = Gateway(deployment, progress=self._progress)
 
     async def start(self) -> None:
         """Returns when the model answers. Raises ModelError, or UnavailableError with the reason."""
         await asyncio.to_thread(fetch, self._deployment, self._progress)
-        watching = asyncio.create_task(watch(self._gateway, self._progress))
         try:
             await self._gateway.start()
         except faults.GatewayError as error:
             raise _error(error) from error
-        finally:
-            watching.cancel()
 
     async def stop(self) -> None:
-        await self._gateway.stop()
+        """Ends the replicas at once: nobody is left to read their answers."""
+        await self._gateway.stop(kill=True)
 
     @property
     def model(self) -> ModelInfo:
         info = self._gateway.model
+        assert info is not None, "start comes first"
         return ModelInfo(
             name=info.name,
             max_context_tokens=info.max_model_len,

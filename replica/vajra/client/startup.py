@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from vajra.config import VajraDeployment
-
-if TYPE_CHECKING:
-    from vajra.gateway import Gateway
 
 Progress = Callable[[str, int, int], None]
 """Called as (stage, done, total); total 0 is unknown."""
@@ -20,7 +15,6 @@ _STAGES = {
     "CollectiveInit": "connecting workers",
     "Warmup": "warming up",
 }
-_POLL_SECONDS = 0.25  # no event tells how far a replica has come
 
 
 def fetch(deployment: VajraDeployment, progress: Progress) -> None:
@@ -38,12 +32,6 @@ def fetch(deployment: VajraDeployment, progress: Progress) -> None:
     load(config, progress=progress)
 
 
-async def watch(gateway: Gateway, progress: Progress) -> None:
-    """Reports the startup stages of the first replica, until cancelled."""
-    while True:
-        for link in list(gateway.replicas)[:1]:
-            status = await link.status()
-            if status is not None and status.stages:
-                stage = status.stages[-1]
-                progress(_STAGES.get(stage.name, stage.name), round(100 * stage.progress), 100)
-        await asyncio.sleep(_POLL_SECONDS)
+def readable(progress: Progress) -> Progress:
+    """Puts the replicas' names of startup stages into words."""
+    return lambda stage, done, total: progress(_STAGES.get(stage, stage), done, total)
