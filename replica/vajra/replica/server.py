@@ -79,7 +79,7 @@ async def _follow_health(servicer: HealthServicer, controller: LLMBaseReplicaCon
 
 
 async def _publish_health(servicer: HealthServicer, controller: LLMBaseReplicaController) -> None:
-    """ "" and dispatch: takes sequences now. "startup": has loaded once. "liveness" and control: the process answers."""
+    """Overall and dispatch: it takes sequences now. startup: it has loaded once. liveness and control: it answers."""
     serving = controller.phase is Phase.SERVING
     started = controller.model is not None
     for service, well in {

@@ -15,9 +15,9 @@ log = logging.getLogger(__name__)
 
 _WATCH_SECONDS = 0.25
 _EXIT_HINTS = {
-    -9: "killed, perhaps by the kernel for want of memory",
-    -11: "a crash (SIGSEGV)",
-    -6: "aborted (SIGABRT)",
+    -6: "SIGABRT: it gave up",
+    -9: "SIGKILL: by hand, or by the kernel for want of memory",
+    -11: "SIGSEGV: it crashed",
 }
 
 
@@ -161,7 +161,9 @@ class Supervisor:
         if self._fault is not None and self._fault.permanent:
             self._on_failed(self.message)
         elif self._record >= self.recovery.worker_restart_limit:
-            self._on_failed(f"{self.message} It was started again {self._record} times, recovery.workerRestartLimit.")
+            self._on_failed(
+                f"{self.message} It has been started again {self._record} times (recovery.workerRestartLimit)."
+            )
         else:
             self._record += 1
             self.restarts += 1

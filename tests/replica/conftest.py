@@ -1,0 +1,21 @@
+"""One small random checkpoint for all tests of this folder, and a shared undisturbed replica."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.models.checkpoints import make_checkpoint
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama of 4 layers: a step takes about a millisecond, so that tests can act in the middle of a stream."""
+    return make_checkpoint(
+        tmp_path_factory.mktemp("checkpoint"),
+        "llama",
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=4,
+        max_position_embeddings=8192,
+    )

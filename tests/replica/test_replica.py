@@ -1,0 +1,188 @@
+"""Requests on a healthy replica: results, refusals, cancellation, room, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from tests.replica.harness import Replica, collect, manifest, read, request
+
+from vajra.control.v1 import control_pb2
+from vajra.dispatch.v1 import dispatch_pb2_grpc
+from vajra.inference.v1 import inference_pb2
+
+PROMPT = [1, 17, 33, 5, 250, 9]
+
+
+async def test_sequences_run_and_say_how(checkpoint: Path, tmp_path: Path) -> None:
+    async with Replica(manifest(checkpoint), tmp_path) as replica:
+        assert await replica.serving("")
+        assert await replica.serving("startup")
+        alone, finish = await replica.generate(request("a", PROMPT, 40))
+        assert len(alone) == 40
+        assert finish.reason == inference_pb2.FINISH_REASON_LENGTH
+        together = await asyncio.gather(
+            *(replica.generate(request(f"b{i}", PROMPT, 40, seed=7 + i)) for i in range(12))
+        )
+        assert together[0][0] == alone, "batch-mates changed a sequence"
+        assert len({tuple(tokens) for tokens, _ in together}) == 12
+        stop = alone[10]
+        stopping = inference_pb2.StoppingParams(max_tokens=40, stop_token_ids=[stop], ignore_eos=True)
+        stopped, finish = await replica.generate(request("c", PROMPT, 40, stopping=stopping))
+        assert stopped == alone[: alone.index(stop) + 1]
+        assert (finish.reason, finish.stop_token_id) == (inference_pb2.FINISH_REASON_STOP, stop)
+        resumed = request("d", PROMPT + alone[:15], 40, num_prompt_tokens=len(PROMPT))
+        assert (await replica.generate(resumed))[0] == alone[15:]
+        call = replica.run(request("e", PROMPT, 3, logprobs=2))
+        logprobs = [entry async for response in call for entry in response.logprobs]
+        assert [len(entry.alternatives) for entry in logprobs] == [2, 2, 2]
+        status = await replica.status()
+        assert status.phase == control_pb2.REPLICA_PHASE_SERVING
+        assert status.fingerprint
+        assert status.kv_blocks_used == 0
+        assert status.workers[0].steps > 40
+        assert {stage.name for stage in status.stages} >= {"WeightLoad", "Warmup"}
+        assert status.capacity.max_model_len == 4096
+
+
+async def test_bad_requests_are_refused_and_disturb_nothing(checkpoint: Path, tmp_path: Path) -> None:
+    sampling = inference_pb2.SamplingParams
+    bad = {
+        "token_ids is empty": request("x", [], 4),
+        r"token_ids\[2\] is 320; ids of this model are 0\.\.319": request("x", [1, 2, 320], 4),
+        r"may not exceed 4096": request("x", [1] * 100, 4000),
+        r"num_prompt_tokens is 9; it must be in 1\.\.6": request("x", PROMPT, 4, num_prompt_tokens=9),
+        "max_tokens is required": request("x", PROMPT, 0),
+        "3 generated tokens; max_tokens is 3": request("x", PROMPT, 3, num_prompt_tokens=3),
+        "sequence_id is empty": request("", PROMPT, 3),
+        "sampling.temperature is nan": request("x", PROMPT, 3, sampling=sampling(temperature=float("nan"), seed=1)),
+        r"sampling.top_p is 0; it must be in \(0, 1\]": request("x", PROMPT, 3, sampling=sampling(top_p=0, seed=1)),
+        "sampling.seed is unset": request("x", PROMPT, 3, sampling=sampling(temperature=1)),
+        r"logit_bias\[999\]": request("x", PROMPT, 3, sampling=sampling(seed=1, logit_bias={999: 1.0})),
+        "stop_token_ids has 999": request(
+            "x", PROMPT, 3, stopping=inference_pb2.StoppingParams(max_tokens=3, stop_token_ids=[999])
+        ),
+        "age_seconds is -1": request("x", PROMPT, 3, age_seconds=-1.0),
+    }
+    async with Replica(manifest(checkpoint), tmp_path) as replica:
+        call = replica.run(request("good", PROMPT, 400))
+        begin = await read(call, 1)
+        for message, wrong in bad.items():
+            with pytest.raises(grpc.aio.AioRpcError, match=message) as error:
+                await replica.generate(wrong)
+            assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        tokens, _ = await collect(call)
+        assert begin + tokens == (await replica.generate(request("again", PROMPT, 400)))[0]
+        long = replica.run(request("twice", PROMPT, 4000))
+        await read(long, 1)
+        with pytest.raises(grpc.aio.AioRpcError, match="'twice' is in flight") as error:
+            await replica.generate(request("twice", PROMPT, 4))
+        assert error.value.code() == grpc.StatusCode.ALREADY_EXISTS
+        long.cancel()
+
+
+async def test_cancel_and_deadline_give_the_room_back(checkpoint: Path, tmp_path: Path) -> None:
+    async with Replica(manifest(checkpoint), tmp_path) as replica:
+        empty = await replica.room(lambda room: True)
+        call = replica.run(request("a", PROMPT, 4000))
+        await read(call, 5)
+        room = await replica.room(lambda room: room.free_slots == empty.free_slots - 1)
+        assert room.free_blocks < empty.free_blocks
+        assert room.accepted == 1
+        call.cancel()
+        room = await replica.room(lambda room: room.free_slots == empty.free_slots)
+        assert room.free_blocks == empty.free_blocks
+        expiring = replica.run(request("b", PROMPT, 4000), timeout=0.3)
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await collect(expiring)
+        assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        room = await replica.room(lambda room: room.free_slots == empty.free_slots)
+        assert (room.free_blocks, room.accepted) == (empty.free_blocks, 2)
+
+
+async def test_a_slow_reader_is_cut_off_and_stalls_nobody(checkpoint: Path, tmp_path: Path) -> None:
+    async with (
+        Replica(manifest(checkpoint), tmp_path, "--max-unread-bytes", "20000") as replica,
+        replica.connect(("grpc.http2.bdp_probe", 0)) as channel,  # else the client reads megabytes ahead
+    ):
+        stub = dispatch_pb2_grpc.DispatchServiceStub(channel)  # type: ignore[no-untyped-call]
+        slow = stub.Run(request("slow", PROMPT, 4000, logprobs=100))
+        tokens, _ = await replica.generate(request("quick", PROMPT, 200))
+        assert len(tokens) == 200
+        await replica.room(lambda room: room.accepted == 2 and room.free_slots == 8)
+        with pytest.raises(grpc.aio.AioRpcError, match="the reader is too slow") as error:
+            await collect(slow)
+        assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_drain_finishes_what_runs_and_admits_nothing(checkpoint: Path, tmp_path: Path) -> None:
+    async with Replica(manifest(checkpoint), tmp_path) as replica:
+        first = replica.run(request("first", PROMPT, 300))
+        begin = await read(first, 1)
+        answer = await replica.control.Drain(control_pb2.DrainRequest())
+        assert answer.in_flight == 1
+        assert not await replica.serving("")
+        with pytest.raises(grpc.aio.AioRpcError, match="draining") as error:
+            await replica.generate(request("late", PROMPT, 4))
+        assert error.value.code() == grpc.StatusCode.UNAVAILABLE
+        assert not (await replica.room(lambda room: True)).accepting
+        tokens, finish = await collect(first)
+        assert len(begin + tokens) == 300
+        assert finish.reason == inference_pb2.FINISH_REASON_LENGTH
+
+
+async def test_drain_aborts_at_its_grace(checkpoint: Path, tmp_path: Path) -> None:
+    async with Replica(manifest(checkpoint), tmp_path) as replica:
+        call = replica.run(request("long", PROMPT, 4000))
+        await read(call, 1)
+        await replica.control.Drain(control_pb2.DrainRequest(grace=Duration(nanos=1)))
+        tokens, finish = await collect(call)
+        assert finish.reason == inference_pb2.FINISH_REASON_ABORTED
+        assert len(tokens) < 4000
+
+
+async def test_sigterm_drains_and_exits(checkpoint: Path, tmp_path: Path) -> None:
+    async with Replica(manifest(checkpoint), tmp_path) as replica:
+        call = replica.run(request("a", PROMPT, 300))
+        begin = await read(call, 1)
+        replica.process.send_signal(signal.SIGTERM)
+        tokens, _ = await collect(call)
+        assert len(begin + tokens) == 300
+        assert await replica.process.wait() == 0
+
+
+async def test_it_goes_with_its_parent_and_takes_its_worker(checkpoint: Path, tmp_path: Path) -> None:
+    async with Replica(manifest(checkpoint), tmp_path) as replica:
+        worker = os.pidfd_open((await replica.status()).workers[0].pid)
+        os.close(replica.parent_fd)
+        replica.parent_fd = -1
+        await replica.process.wait()
+        gone = asyncio.Event()
+        asyncio.get_running_loop().add_reader(worker, gone.set)
+        await asyncio.wait_for(gone.wait(), 60)
+        asyncio.get_running_loop().remove_reader(worker)
+        os.close(worker)
+
+
+async def test_settings_change_live_or_are_refused_by_name(checkpoint: Path, tmp_path: Path) -> None:
+    async with Replica(manifest(checkpoint), tmp_path) as replica:
+        spec = manifest(checkpoint, drain={"timeoutSeconds": 77})["spec"]
+        update = control_pb2.UpdateConfigRequest
+        answer = await replica.control.UpdateConfig(update(generation=3, spec_json=json.dumps(spec)))
+        assert answer.generation == 3
+        assert (await replica.status()).generation == 3
+        spec = manifest(checkpoint, chunk_size=128)["spec"]
+        with pytest.raises(grpc.aio.AioRpcError, match="scheduler.fixedChunk.chunkSize") as error:
+            await replica.control.UpdateConfig(update(generation=4, spec_json=json.dumps(spec)))
+        assert error.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+        with pytest.raises(grpc.aio.AioRpcError, match="generation 2 is older than 3"):
+            await replica.control.UpdateConfig(update(generation=2, spec_json=json.dumps(spec)))
+        with pytest.raises(grpc.aio.AioRpcError, match="spec_json") as error:
+            await replica.control.UpdateConfig(update(generation=5, spec_json='{"modle": 1}'))
+        assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
