@@ -16,8 +16,12 @@ def serve(
     ] = None,
     manifest: ManifestOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="HTTP port; 0 takes a free one.")] = 8000,
-    grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC port; 0 takes a free one.")] = 8471,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="HTTP port; 0 takes a free one. 8000, or the manifest's.")
+    ] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="gRPC port; 0 takes a free one. 8471, or the manifest's.")
+    ] = None,
     api_key: Annotated[
         str | None, typer.Option(envvar="VAJRA_API_KEY", help="Ask every client for this bearer token.")
     ] = None,
@@ -63,4 +67,12 @@ def serve(
             "download_dir": download_dir,
         },
     )
-    raise typer.Exit(serve_until_interrupted(deployment, host=host, port=port, grpc_port=grpc_port, api_key=api_key))
+    networking = deployment.spec.networking
+    code = serve_until_interrupted(
+        deployment,
+        host=host,
+        port=(networking.open_ai_port or 8000) if port is None else port,
+        grpc_port=networking.grpc_port if grpc_port is None else grpc_port,
+        api_key=api_key,
+    )
+    raise typer.Exit(code)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ from vajra.cli.benchmark.workload import Lengths, Workload
 from vajra.cli.errors import FAILED, USAGE, CommandError
 from vajra.cli.openai_client import OpenAIClient
 from vajra.cli.output import Format, print_json
+from vajra.cli.versions import vajra_version
 
 DEFAULT_CONCURRENCY = 8
 T = TypeVar("T")
@@ -74,8 +76,9 @@ def run_command(options: BenchmarkOptions, *, api_key: str | None, output: Forma
     if options.offline is not None and (options.chat or options.model or options.extra_body != "{}"):
         raise CommandError("--chat, --model and --extra-body are for a server (--url), not for --offline", USAGE)
     options.workload()  # faults are told before anything is started
-    report, records = asyncio.run(_measure(options, api_key))
-    setup = dataclasses.asdict(options)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    model, report, records = asyncio.run(_measure(options, api_key))
+    setup = {**dataclasses.asdict(options), "model": model, "started": started, "vajra": vajra_version()}
     files: list[Path] = []
     if options.output_dir is not None:
         files = write_files(Path(options.output_dir), report, records, setup)
@@ -96,8 +99,9 @@ def run_command(options: BenchmarkOptions, *, api_key: str | None, output: Forma
         raise typer.Exit(FAILED)
 
 
-async def _measure(options: BenchmarkOptions, api_key: str | None) -> tuple[Report, list[RequestRecord]]:
-    async with _target(options, api_key) as target:
+async def _measure(options: BenchmarkOptions, api_key: str | None) -> tuple[str, Report, list[RequestRecord]]:
+    """The model that answered, and how."""
+    async with _target(options, api_key) as (model, target):
         if options.warmup:
             workload = dataclasses.replace(
                 options.workload(), num_requests=options.warmup, rate=None, seed=options.seed + 1
@@ -110,16 +114,16 @@ async def _measure(options: BenchmarkOptions, api_key: str | None) -> tuple[Repo
             records, duration = await run(
                 target, requests, concurrency=options.limit, time_limit=options.timeout, on_done=on_done
             )
-    return Report.of(records, duration), records
+    return model, Report.of(records, duration), records
 
 
 @asynccontextmanager
-async def _target(options: BenchmarkOptions, api_key: str | None) -> AsyncIterator[Target]:
+async def _target(options: BenchmarkOptions, api_key: str | None) -> AsyncIterator[tuple[str, Target]]:
     if options.offline is not None:
         from vajra.cli.benchmark.offline import offline_target
 
         async with offline_target(options.offline, ignore_eos=options.ignore_eos) as target:
-            yield target
+            yield options.offline, target
         return
     extra = _parsed("--extra-body", _json_object, options.extra_body)
     async with OpenAIClient(str(options.url), api_key=api_key) as client:
@@ -129,7 +133,7 @@ async def _target(options: BenchmarkOptions, api_key: str | None) -> AsyncIterat
             if not names:
                 raise CommandError(f"{client.base} serves no model")
             model = names[0]
-        yield OpenAITarget(client, model, chat=options.chat, ignore_eos=options.ignore_eos, extra=extra)
+        yield model, OpenAITarget(client, model, chat=options.chat, ignore_eos=options.ignore_eos, extra=extra)
 
 
 @contextmanager

@@ -76,8 +76,13 @@ def write_plots(folder: Path, records: Sequence[RequestRecord]) -> list[Path]:
         figure = Figure(figsize=(6, 4), layout="constrained")
         axes = figure.subplots()
         x = np.sort(np.asarray(values)) * 1000
-        axes.step(x, np.arange(1, x.size + 1) / x.size, where="post")
+        axes.step(np.insert(x, 0, x[0]), np.arange(x.size + 1) / x.size, where="post")
+        for percent, style in ((50, "--"), (99, ":")):
+            value = float(np.percentile(x, percent))
+            axes.axvline(value, linestyle=style, color="grey", label=f"p{percent} {value:.1f} ms")
         axes.set(xlabel=f"{NAMES[key]} (ms)", ylabel="fraction at or below", ylim=(0, 1.01))
+        axes.set_title(f"{x.size} values", fontsize="medium")
+        axes.legend(loc="lower right")
         axes.grid(alpha=0.3)
         path = folder / f"{key}.png"
         figure.savefig(path, dpi=120)
