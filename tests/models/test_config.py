@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.models.checkpoints import ARCHITECTURES, make_checkpoint
 from transformers import AutoConfig
 
 import vajra.models as models
-from tests.models.checkpoints import ARCHITECTURES, make_checkpoint
 from vajra.config import ModelConfig
 
 

@@ -15,10 +15,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from tests.models.checkpoints import ARCHITECTURES, make_checkpoint
 from transformers import AutoModelForCausalLM
 
 import vajra.models as models
-from tests.models.checkpoints import ARCHITECTURES, make_checkpoint
 from vajra.config import ModelConfig
 from vajra.models.safetensors_weights import SafetensorsFile
 from vajra.models.tensor import Tensor, bfloat16_bits, convert, to_float32
@@ -160,12 +160,14 @@ def test_damaged_safetensors_never_escape(tmp_path_factory: pytest.TempPathFacto
         at = data.draw(st.integers(0, len(content) - 1))
         content[at] = data.draw(st.integers(0, 255))
     path.write_bytes(content)
+    named = True
     try:
         file = SafetensorsFile(path)
         for name in file.entries:
             file.tensor(name)
     except models.ModelError as e:
-        assert str(path) in str(e)
+        named = str(path) in str(e)
+    assert named
 
 
 def test_header_longer_than_the_file(tmp_path: Path) -> None:
@@ -177,7 +179,7 @@ def test_header_longer_than_the_file(tmp_path: Path) -> None:
 def test_missing_shard(tmp_path: Path) -> None:
     folder = make_checkpoint(tmp_path / "m", "llama", shards=3)
     next(folder.glob("model-00002-*")).unlink()
-    with pytest.raises(models.ModelError, match="model-00002-of-00004.safetensors cannot be read"):
+    with pytest.raises(models.ModelError, match=r"model-00002-of-00004\.safetensors cannot be read"):
         load(folder)
 
 

@@ -35,6 +35,9 @@ ARCHITECTURES = {
         Architecture("Qwen3ForCausalLM", qk_norm=True, num_kv_heads=32, head_dim=128),
     )
 }
+# Beyond any model's; a damaged file must not make us allocate for it.
+LIMITS = {"num_hidden_layers": 10_000, "head_dim": 4096}
+LIMIT = 1 << 31
 CHECKPOINT_DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -154,6 +157,8 @@ def _size(config: Mapping[str, Any], key: str, where: str, default: int | None =
         value = default
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
         raise ModelError(f"{where}: {key} is {value!r}; it must be a positive integer.")
+    if value > LIMITS.get(key, LIMIT):
+        raise ModelError(f"{where}: {key} is {value}, which no model has; the file is damaged.")
     return value
 
 
@@ -178,7 +183,7 @@ def _head_dim(config: Mapping[str, Any], architecture: Architecture, hidden: int
         raise ModelError(
             f"{where}: hidden_size {hidden} is not a multiple of num_attention_heads {heads}, and there is no head_dim."
         )
-    return hidden // heads
+    return _size({"head_dim": hidden // heads}, "head_dim", where)
 
 
 def _rope_parameters(config: Mapping[str, Any], where: str) -> dict[str, Any]:
