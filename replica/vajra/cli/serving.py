@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shlex
+import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -12,31 +12,34 @@ from vajra.cli.output import progress_bars
 
 if TYPE_CHECKING:
     from vajra.config import VajraDeployment
+    from vajra.gateway.serving import Endpoints
 
 
 def serve_until_interrupted(
     deployment: VajraDeployment, *, host: str, port: int, grpc_port: int, api_key: str | None
 ) -> int:
     """Serves until SIGINT or SIGTERM and drains; returns the exit code."""
-    from vajra.gateway import Endpoints, serve
+    from vajra.client.startup import fetch, readable
+    from vajra.gateway import serve
 
     with ExitStack() as stack:
-        progress = stack.enter_context(progress_bars())
+        progress = readable(stack.enter_context(progress_bars()))
+        fetch(deployment, progress)
 
         def ready(endpoints: Endpoints) -> None:
             stack.close()  # the bars make room for the addresses
+            for notice in endpoints.notices:
+                print(f"note: {notice}", file=sys.stderr)
             print(announcement(endpoints.model, endpoints.http, endpoints.grpc, bool(api_key)), flush=True)
 
-        return asyncio.run(
-            serve(
-                deployment,
-                host=host,
-                port=port,
-                grpc_port=grpc_port,
-                api_key=api_key,
-                progress=progress,
-                on_ready=ready,
-            )
+        return serve(
+            deployment,
+            host=host,
+            port=port,
+            grpc_port=grpc_port,
+            api_key=api_key,
+            progress=progress,
+            on_ready=ready,
         )
 
 
