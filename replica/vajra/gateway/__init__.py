@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vajra.gateway.request import Chat as Chat
     from vajra.gateway.request import Delta as Delta
     from vajra.gateway.request import GenerateRequestData as GenerateRequestData
-    from vajra.gateway.serving import ServingAddresses as ServingAddresses
+    from vajra.gateway.serving import Endpoints as Endpoints
     from vajra.gateway.serving import serve as serve
 
 _HOMES = {
@@ -21,10 +21,10 @@ _HOMES = {
     "Delta": "request",
     "Gateway": "gateway",
     "GenerateRequestData": "request",
-    "ServingAddresses": "serving",
+    "Endpoints": "serving",
     "serve": "serving",
 }
-__all__ = ["Chat", "Delta", "Gateway", "GenerateRequestData", "ServingAddresses", "serve"]
+__all__ = ["Chat", "Delta", "Endpoints", "Gateway", "GenerateRequestData", "serve"]
 
 
 def __getattr__(name: str) -> Any:

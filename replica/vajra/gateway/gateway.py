@@ -157,9 +157,18 @@ class Gateway:
         """The replicas, by index."""
         return self._links
 
-    async def changed(self) -> None:
-        """Waits until `healthy`, `ready` or a replica's state may have changed."""
-        await self._changed.wait()
+    @property
+    def next_change(self) -> asyncio.Event:
+        """Set at the next change of `healthy`, `ready` or a replica's state. Take it before you look at them."""
+        return self._changed
+
+    async def failed(self) -> str:
+        """Waits until no replica will ever serve again; why."""
+        while True:
+            change = self._changed
+            if all(link.state is ReplicaState.FAILED for link in self._links):
+                return f"every replica has failed for good: {self._links[0].message}"
+            await change.wait()
 
     async def scrape(self) -> bytes:
         """The Prometheus metrics; empty until the model is known."""

@@ -57,6 +57,8 @@ class Observation:
     def ended(self, generation: Generation) -> None:
         """A request's reader is done with it."""
         metrics = self.metrics
+        prompts = [choice.prompt for choice in generation.choices if choice.output.index % choice.params.n == 0]
+        metrics.prompt_tokens.inc(sum(map(len, prompts)))
         metrics.completion_tokens.inc(sum(len(choice.output.token_ids) for choice in generation.choices))
         metrics.preemptions.inc(sum(choice.preemptions for choice in generation.choices))
         if generation.error is not None:

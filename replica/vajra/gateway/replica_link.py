@@ -164,7 +164,8 @@ class ReplicaLink:
         tasks = [asyncio.create_task(self._watch_room()), asyncio.create_task(self._watch_status())]
         self._not_accepting()
         try:
-            await asyncio.wait([exited, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            life: list[asyncio.Future[Any]] = [exited, *tasks]
+            await asyncio.wait(life, return_when=asyncio.FIRST_COMPLETED)
             if not exited.done() and not self._stopping:  # hung, cut off, or failed and said so
                 await asyncio.wait([exited], timeout=0 if self.message else _EXIT_SECONDS)
                 process.kill()
@@ -176,7 +177,7 @@ class ReplicaLink:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await channel.close()
+            await channel.close(None)
 
     async def _watch_room(self) -> None:
         """Follows the room until the stream breaks."""
@@ -198,7 +199,7 @@ class ReplicaLink:
         try:
             with contextlib.suppress(grpc.aio.AioRpcError):
                 room = await call.read()
-                if room is not grpc.aio.EOF:
+                if isinstance(room, dispatch_pb2.WatchRoomResponse):
                     self._on_room(self, room)
         finally:
             call.cancel()

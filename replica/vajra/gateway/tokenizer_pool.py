@@ -137,7 +137,7 @@ class TokenizerPool:
         log.warning("a tokenizer worker died over a text of %d bytes", len(job.text))
         if job.attempts < _ATTEMPTS:
             # This worker is on its way out: its place is free for the one that follows.
-            self._tasks.discard(asyncio.current_task())  # type: ignore[arg-type]
+            self._tasks.discard(asyncio.current_task())
             self._put(job)
         else:
             _settle(job, InternalError(f"tokenizer workers died {_ATTEMPTS} times over this text"))

@@ -51,7 +51,9 @@ class ServingMetrics:
         )
         self.prompt_tokens = Counter("vajra_prompt_tokens", "Prompt tokens of requests taken.", registry=registry)
         self.completion_tokens = Counter("vajra_completion_tokens", "Tokens generated.", registry=registry)
-        self.preemptions = Counter("vajra_preemptions", "Sequences computed again for want of memory.", registry=registry)
+        self.preemptions = Counter(
+            "vajra_preemptions", "Sequences computed anew for want of memory.", registry=registry
+        )
         self.failovers = Counter("vajra_failovers", "Sequences that lost their replica or worker.", registry=registry)
         self.tokenizers = Gauge("vajra_tokenizer_workers", "Tokenizer processes.", registry=registry)
         by = ["replica"]

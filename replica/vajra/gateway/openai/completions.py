@@ -1,0 +1,99 @@
+"""POST /v1/completions: its request and its two forms of answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vajra.gateway.errors import InvalidRequest
+from vajra.gateway.openai.fields import Fields, checked_text
+from vajra.gateway.openai.protocol import MAX_PROMPTS, Answer, Envelope
+from vajra.gateway.openai.sampling import SHARED, read_sampling, read_stream
+from vajra.gateway.request import Delta, GenerateRequestData, Prompt, TokenLogprob
+from vajra.models import Tokenizer
+
+DEFAULT_MAX_TOKENS = 16  # OpenAI's, for this endpoint
+_KNOWN = (*SHARED, "prompt", "best_of", "echo", "suffix")
+
+
+def read(body: Mapping[str, Any]) -> tuple[list[GenerateRequestData], bool, bool]:
+    """(one request per prompt, stream, include_usage). Raises InvalidRequest."""
+    fields = Fields(body, _KNOWN)
+    fields.refuse("echo", "the prompt is not sent back; prepend it yourself", False)
+    fields.refuse("suffix", "text is not inserted before another", "")
+    values = read_sampling(fields)
+    n = values["n"] or 1
+    fields.refuse("best_of", "every choice that is generated is returned, so use n", 1, n)
+    if values["max_tokens"] is None:
+        values["max_tokens"] = max(DEFAULT_MAX_TOKENS, values["min_tokens"] or 0)
+    requests = [GenerateRequestData(prompt=p, logprobs=fields.integer("logprobs"), **values) for p in _prompts(fields)]
+    return requests, *read_stream(fields)
+
+
+def _prompts(fields: Fields) -> list[Prompt]:
+    value = fields.get("prompt")
+    expected = "a string, a list of strings, a list of token ids, or a list of such lists"
+    if isinstance(value, str):
+        return [checked_text(value, "prompt")]
+    if not isinstance(value, list):
+        raise fields.wrong("prompt", expected)
+    if not value:
+        raise InvalidRequest("prompt is empty; it must have at least one token", "prompt")
+    if type(value[0]) is int:
+        value = [value]
+    if len(value) > MAX_PROMPTS:
+        raise InvalidRequest(f"prompt has {len(value)} prompts; at most {MAX_PROMPTS} are allowed", "prompt")
+    return [_prompt(fields, item, f"prompt[{i}]", expected) for i, item in enumerate(value)]
+
+
+def _prompt(fields: Fields, item: Any, path: str, expected: str) -> Prompt:
+    if isinstance(item, str):
+        return checked_text(item, path)
+    if isinstance(item, list) and all(type(token) is int for token in item):
+        return item
+    raise fields.wrong("prompt", f"{expected}; {path} is neither text nor token ids")
+
+
+@dataclass
+class CompletionAnswer(Answer):
+    """Text completions. `text_offset` counts characters of a choice's text."""
+
+    envelope: Envelope
+    tokenizer: Tokenizer
+    _offsets: dict[int, int] = field(default_factory=dict)
+
+    object = "text_completion"
+    chunk_object = "text_completion"
+
+    def chunk_choice(self, delta: Delta) -> dict[str, Any]:
+        return self._choice(delta)
+
+    def choice(self, whole: Delta) -> dict[str, Any]:
+        return self._choice(whole)
+
+    def _choice(self, delta: Delta) -> dict[str, Any]:
+        return {
+            "index": delta.index,
+            "text": delta.text,
+            "logprobs": self._logprobs(delta.index, delta.logprobs) if self.envelope.logprobs else None,
+            "finish_reason": None if delta.finish_reason is None else delta.finish_reason.value,
+        }
+
+    def _logprobs(self, index: int, entries: list[TokenLogprob]) -> dict[str, Any]:
+        text_of = self.tokenizer.token_text
+        offset, offsets = self._offsets.get(index, 0), []
+        for entry in entries:
+            offsets.append(offset)
+            offset += len(text_of(entry.token_id))
+        self._offsets[index] = offset
+        return {
+            "tokens": [text_of(entry.token_id) for entry in entries],
+            "token_logprobs": [_finite(entry.logprob) for entry in entries],
+            "top_logprobs": [{text_of(t): _finite(p) for t, p in entry.alternatives} for entry in entries],
+            "text_offset": offsets,
+        }
+
+
+def _finite(logprob: float) -> float:
+    return max(logprob, -9999.0)

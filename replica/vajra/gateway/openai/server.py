@@ -1,0 +1,182 @@
+"""The HTTP face: OpenAI's endpoints, health and metrics on one port."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import socket
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from vajra.gateway.errors import RequestError, Unavailable, UnknownModel
+from vajra.gateway.gateway import Gateway
+from vajra.gateway.openai import chat, completions
+from vajra.gateway.openai.answering import answer, stream_answer
+from vajra.gateway.openai.errors import HttpError, to_http
+from vajra.gateway.openai.fields import parse_json
+from vajra.gateway.openai.protocol import Answer, Envelope
+from vajra.gateway.request import GenerateRequestData, ModelInfo
+from vajra.metrics.prometheus import CONTENT_TYPE
+
+log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 16 << 20
+SHUTDOWN_SECONDS = 2.0
+_OPEN_PATHS = ("/health", "/metrics")  # probes and scrapers carry no key
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_Reader = Callable[[Mapping[str, Any]], tuple[list[GenerateRequestData], bool, bool]]
+
+
+class HttpServer:
+    """Serves a gateway on a listening socket."""
+
+    def __init__(self, gateway: Gateway, listener: socket.socket, api_key: str | None) -> None:
+        self._gateway = gateway
+        self._listener = listener
+        self._token = f"Bearer {api_key}".encode() if api_key is not None else None
+        self._created = int(time.time())
+        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[self._errors, self._authenticate])
+        app.add_routes(
+            [
+                web.get("/health", self._health),
+                web.get("/metrics", self._metrics),
+                web.get("/v1/models", self._models),
+                web.get("/v1/models/{id:.+}", self._one_model),
+                web.post("/v1/completions", self._completions),
+                web.post("/v1/chat/completions", self._chat),
+            ]
+        )
+        # A client that goes away cancels its handler, and with it the request.
+        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+
+    async def start(self) -> None:
+        """Begins to answer; /health says 503 until the gateway is well."""
+        await self._runner.setup()
+        await web.SockSite(self._runner, self._listener).start()
+
+    async def stop(self) -> None:
+        """Closes the socket at once, and connections that are busy after SHUTDOWN_SECONDS."""
+        await self._runner.cleanup()
+
+    # ---- endpoints
+
+    async def _health(self, request: web.Request) -> web.Response:
+        if self._gateway.healthy:
+            return _json({"status": "serving"})
+        status = "draining" if self._gateway.draining else "recovering" if self._gateway.ready else "loading"
+        return _json({"status": status}, 503)
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        return web.Response(body=await self._gateway.scrape(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def _models(self, request: web.Request) -> web.Response:
+        return _json({"object": "list", "data": [self._card(self._model())]})
+
+    async def _one_model(self, request: web.Request) -> web.Response:
+        model, name = self._model(), request.match_info["id"]
+        if name != model.name and name not in model.aliases:
+            raise UnknownModel(f"the model {name!r} is not served here; this server has {model.name!r}")
+        return _json(self._card(model))
+
+    async def _completions(self, request: web.Request) -> web.StreamResponse:
+        return await self._generate(request, completions.read, completions.CompletionAnswer, "cmpl")
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        return await self._generate(request, chat.read, chat.ChatAnswer, "chatcmpl")
+
+    async def _generate(
+        self, request: web.Request, read: _Reader, form: Callable[..., Answer], prefix: str
+    ) -> web.StreamResponse:
+        model = self._model()
+        requests, stream, include_usage = read(parse_json(await request.read()))
+        generation = await self._gateway.open(requests)
+        try:
+            envelope = Envelope(
+                id=f"{prefix}-{uuid.uuid4().hex}",
+                created=int(time.time()),
+                model=model.name,
+                logprobs=requests[0].logprobs is not None,
+                choices_per_prompt=requests[0].n or 1,
+                include_usage=include_usage,
+            )
+            shape = form(envelope, self._gateway.tokenizer)
+            if stream:
+                return await stream_answer(request, generation, shape)
+            return _json(await answer(generation, shape))
+        finally:
+            generation.close()
+
+    # ---- around them
+
+    def _model(self) -> ModelInfo:
+        if self._gateway.model is None or not (self._gateway.ready or self._gateway.draining):
+            raise Unavailable("the model is still loading; try again soon")
+        return self._gateway.model
+
+    def _card(self, model: ModelInfo) -> dict[str, Any]:
+        return {
+            "id": model.name,
+            "object": "model",
+            "created": self._created,
+            "owned_by": "vajra",
+            "max_model_len": model.max_model_len,
+            "vocab_size": model.vocab_size,
+            "num_layers": model.num_layers,
+            "dtype": model.dtype,
+            "architecture": model.architecture,
+            "fingerprint": self._gateway.fingerprint,
+            "notices": self._gateway.notices,
+        }
+
+    @web.middleware
+    async def _errors(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """Every failure before an answer has begun leaves as OpenAI's error object."""
+        try:
+            return await handler(request)
+        except RequestError as error:
+            return _error(to_http(error))
+        except web.HTTPException as error:
+            return _error(_plain(request, error))
+        except ConnectionError:  # the client went away while it was being answered
+            raise
+        except Exception:
+            log.exception("%s %s failed", request.method, request.path)
+            return _error(
+                HttpError(500, "server_error", "internal_error", "internal error; the server's log has the details")
+            )
+
+    @web.middleware
+    async def _authenticate(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        if self._token is not None and request.path not in _OPEN_PATHS:
+            given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+            if not hmac.compare_digest(given, self._token):
+                message = "the API key is missing or wrong; send the header 'Authorization: Bearer KEY'"
+                return _error(HttpError(401, "invalid_request_error", "invalid_api_key", message))
+        return await handler(request)
+
+
+def _json(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json", headers=headers)
+
+
+def _error(error: HttpError) -> web.Response:
+    return _json(error.body, error.status, error.headers)
+
+
+def _plain(request: web.Request, error: web.HTTPException) -> HttpError:
+    match error.status:
+        case 404:
+            text = f"there is no {request.path}; see /v1/models, /v1/completions and /v1/chat/completions"
+        case 405:
+            allowed = ", ".join(sorted(error.allowed_methods)) if isinstance(error, web.HTTPMethodNotAllowed) else ""
+            text = f"{request.path} takes {allowed}, not {request.method}"
+        case 413:
+            text = f"the body is larger than {MAX_BODY_BYTES >> 20} MiB, which is the most this server reads"
+        case _:
+            text = error.reason
+    return HttpError(error.status, "invalid_request_error", None, text)

@@ -1,0 +1,88 @@
+"""`serve`: the gateway with its faces, from start to drain.
+
+The order matters for the time to the first token: the replicas' processes start first and load the model while
+this process imports gRPC and aiohttp and builds the faces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vajra.gateway.replica_process import ReplicaLauncher
+
+if TYPE_CHECKING:
+    import socket
+
+    from vajra.config import VajraDeployment
+
+Progress = Callable[[str, int, int], None]  # stage, done, total (0: unknown)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoints:
+    """Where a server can be reached."""
+
+    model: str
+    http: str  # a URL without a path
+    grpc: str  # host:port
+    notices: tuple[str, ...]  # lines that a user should know
+
+
+def serve(
+    deployment: VajraDeployment,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    grpc_port: int = 8471,
+    api_key: str | None = None,
+    progress: Progress | None = None,
+    on_ready: Callable[[Endpoints], None] | None = None,
+) -> int:
+    """Serves until SIGTERM or SIGINT, then drains; a second signal is immediate. Returns the exit status.
+
+    Port 0 is any free one; `on_ready` hears the real ones. Raises ConfigError, ModelError or StartupError.
+    """
+    from vajra.gateway.support import check
+
+    check(deployment)
+    listener = _listen(host, port)
+    try:
+        _check_free(host, grpc_port)
+        launcher = ReplicaLauncher(deployment.to_dict(), deployment.replica_set_config.num_replicas)
+        try:
+            launcher.start_all()
+            import asyncio
+
+            from vajra.gateway.server import run
+
+            return asyncio.run(
+                run(
+                    deployment,
+                    launcher=launcher,
+                    listener=listener,
+                    host=host,
+                    grpc_port=grpc_port,
+                    api_key=api_key,
+                    progress=progress,
+                    on_ready=on_ready,
+                )
+            )
+        finally:
+            launcher.close()
+    finally:
+        listener.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    from vajra.gateway.listener import listen
+
+    return listen(host, port, "--port")
+
+
+def _check_free(host: str, port: int) -> None:
+    """gRPC binds its own socket, later: a port in use should not cost a model load to find out."""
+    from vajra.gateway.listener import listen
+
+    listen(host, port, "--grpc-port").close()
