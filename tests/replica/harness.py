@@ -88,7 +88,7 @@ class Replica:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.channel.close()
+        await self.channel.close(None)
         if self.process.returncode is None:
             self.process.kill()
         await self.process.wait()
@@ -154,7 +154,7 @@ async def collect(call: Any) -> tuple[list[int], dispatch_pb2.RunFinish]:
     """All tokens of a call and its finish."""
     tokens: list[int] = []
     finish = None
-    while (response := await call.read()) is not grpc.aio.EOF:
+    while (response := await call.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]
         assert finish is None, "a response after the last"
         tokens += response.token_ids
         if response.HasField("finish"):

@@ -178,7 +178,7 @@ async def test_settings_change_live_or_are_refused_by_name(checkpoint: Path, tmp
         assert answer.generation == 3
         assert (await replica.status()).generation == 3
         spec = manifest(checkpoint, chunk_size=128)["spec"]
-        with pytest.raises(grpc.aio.AioRpcError, match="scheduler.fixedChunk.chunkSize") as error:
+        with pytest.raises(grpc.aio.AioRpcError, match=r"scheduler\.fixedChunk\.chunkSize") as error:
             await replica.control.UpdateConfig(update(generation=4, spec_json=json.dumps(spec)))
         assert error.value.code() == grpc.StatusCode.FAILED_PRECONDITION
         with pytest.raises(grpc.aio.AioRpcError, match="generation 2 is older than 3"):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from vajra.config import FcfsRequestPrioritizerConfig, FixedChunkReplicaSchedulerConfig
@@ -203,18 +201,3 @@ def test_registries_find_implementations_by_config_class() -> None:
     assert isinstance(scheduler, FixedChunkScheduler)
     with pytest.raises(NotImplementedError, match="implemented for object; implemented are: Fcfs"):
         prioritizers.create(object())
-
-
-@pytest.mark.slow
-def test_planning_64_decodes_takes_less_than_300_microseconds() -> None:
-    scheduler = make(num_blocks=10_000, block_size=16, max_batch_size=128, chunk_size=2048)
-    for seq_id in range(1, 65):
-        scheduler.add(sequence(seq_id, 16, output=4000))
-    run(scheduler, scheduler.schedule(0.0), *range(1, 65))
-    best = 1.0
-    for _ in range(200):
-        start = time.perf_counter()
-        batch = scheduler.schedule(0.0)
-        best = min(best, time.perf_counter() - start)
-        run(scheduler, batch, *range(1, 65))
-    assert best < 300e-6

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vajra.replica.worker_process import WorkerProcess
+from vajra.worker.protocol import Init
 
 
 def _arguments() -> argparse.Namespace:
@@ -27,6 +28,7 @@ def _arguments() -> argparse.Namespace:
         "--num-local-replicas", type=int, default=1, help="replicas that share this machine's memory and cores"
     )
     parser.add_argument("--parent-fd", type=int, help="a pipe's reading end: exit when its writers are gone")
+    parser.add_argument("--memory-bytes", type=int, help="memory to plan with, instead of the cgroup's or machine's")
     parser.add_argument("--max-unread-bytes", type=int, default=1 << 20, help="cut a reader off that leaves this much")
     parser.add_argument(
         "--max-unread-seconds", type=float, default=60.0, help="cut a reader off that takes nothing for this long"
@@ -58,7 +60,7 @@ def main() -> int:
     manifest: dict[str, Any] = json.loads(args.spec_file.read_text())
 
     def spawn() -> WorkerProcess:
-        return WorkerProcess(manifest, args.num_local_replicas)
+        return WorkerProcess(Init(manifest, args.num_local_replicas, args.memory_bytes))
 
     worker = spawn()
     from vajra.replica.run import run

@@ -62,7 +62,7 @@ class ReplicaControlService(control_pb2_grpc.ReplicaControlServiceServicer):
             waiting=controller.num_waiting,
             kv_blocks_used=controller.blocks_used,
             message=controller.message or (supervisor.message if controller.model is None else ""),
-            notices=controller.counters.notices,
+            notices=controller.notices,
         )
         model = controller.model
         if model is not None:

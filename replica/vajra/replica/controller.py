@@ -7,7 +7,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 import grpc
@@ -15,9 +15,10 @@ import grpc
 from vajra.config import VajraDeployment
 from vajra.dispatch.v1 import dispatch_pb2
 from vajra.inference.v1 import inference_pb2
+from vajra.replica.running import FINISH_REASONS, Running, Signal, logprob_message
 from vajra.replica.stream import StreamError, TokenStream
 from vajra.replica.supervisor import Supervisor
-from vajra.replica.validation import InvalidRequest, RunParams, check_run
+from vajra.replica.validation import InvalidRequest, check_run
 from vajra.replica.worker_process import WorkerProcess
 from vajra.scheduling import (
     Batch,
@@ -28,13 +29,12 @@ from vajra.scheduling import (
     prioritizers,
     schedulers,
 )
-from vajra.worker.protocol import Add, Free, Plan, Ready, Result, Token, ToWorker
+from vajra.worker.protocol import Free, Plan, Ready, Result, Token, ToWorker
 
 log = logging.getLogger(__name__)
 
 STEPS_IN_FLIGHT = 2  # one runs, one is queued
 MAX_WAITING = 1024  # beyond a full batch: dispatchers send only what has room, so this is a fuse
-_FINISH_STOP, _FINISH_LENGTH = 1, 2  # vajra.engine.api.FinishReason
 
 
 class Phase(Enum):
@@ -47,39 +47,12 @@ class Phase(Enum):
     RECOVERING = 5
 
 
-@dataclass(slots=True, eq=False)
-class Running:
-    """One sequence of this replica, from Run to its end."""
-
-    sequence: Sequence
-    sequence_id: str
-    token_ids: list[int]  # prompt and everything generated
-    params: RunParams
-    stream: TokenStream
-    received: float
-
-    def add_message(self) -> Add:
-        """Makes it known to an engine: new, or with what was generated (the one recovery verb)."""
-        return Add(self.sequence.seq_id, self.token_ids, self.params.num_prompt_tokens, self.params.sampling)
-
-
 @dataclass(slots=True)
 class Limits:
     """Bounds of one Run stream's buffer."""
 
     max_unread_bytes: int = 1 << 20
     max_unread_seconds: float = 60.0
-
-
-@dataclass
-class Counters:
-    """Totals since start."""
-
-    accepted: int = 0
-    finished: int = 0
-    tokens: int = 0
-    step_seconds: float = 0.0
-    notices: list[str] = field(default_factory=list)
 
 
 class LLMBaseReplicaController:
@@ -101,7 +74,8 @@ class LLMBaseReplicaController:
         self.phase = Phase.STARTING
         self.message = ""
         self.model: Ready | None = None
-        self.counters = Counters()
+        self.accepted = 0
+        self.notices: list[str] = []
         self.supervisor = Supervisor(
             worker,
             spawn,
@@ -120,10 +94,10 @@ class LLMBaseReplicaController:
         self._pump_due = False
         self._audited = True
         self._draining = False
-        self._room_changed = asyncio.Event()
+        self._room_changed = Signal()
         self._idle = asyncio.Event()
         self._idle.set()
-        self.phase_changed = asyncio.Event()  # set, then replaced, at each change
+        self.phase_changed = Signal()
 
     async def start(self) -> None:
         """Begins to serve as soon as the worker has loaded."""
@@ -171,7 +145,7 @@ class LLMBaseReplicaController:
         self._ids[request.sequence_id] = sequence.seq_id
         self._idle.clear()
         self._audited = False
-        self.counters.accepted += 1
+        self.accepted += 1
         if self.supervisor.ready:
             self._outbox.append(running.add_message())
         self._pump_soon()
@@ -227,7 +201,7 @@ class LLMBaseReplicaController:
                 self.supervisor.send(self._outbox)
                 self._outbox = []
         self._audit()
-        self._announce()
+        self._room_changed.send()
 
     def _step_done(self, result: Result) -> None:
         assert self._scheduler is not None
@@ -236,7 +210,6 @@ class LLMBaseReplicaController:
             raise RuntimeError(f"step {result.step_id} came back, {batch.step_id} was due")
         now = time.monotonic()
         self._scheduler.complete(batch, [t.seq_id for t in result.tokens])
-        self.counters.step_seconds += result.seconds
         delivery: list[tuple[Running, Token]] = []
         for token in result.tokens:
             running = self._running.get(token.seq_id)
@@ -254,31 +227,10 @@ class LLMBaseReplicaController:
         ledger = running.sequence.ledger
         if ledger.first_token is None:
             ledger.first_token = now
-        self.counters.tokens += 1
-        if not running.stream.push(token.token_id, _logprob(token), now):
+        if not running.stream.push(token.token_id, logprob_message(token), now):
             self.release(running)
         elif token.finish:
-            self.counters.finished += 1
-            reason = (
-                inference_pb2.FINISH_REASON_STOP if token.finish == _FINISH_STOP else inference_pb2.FINISH_REASON_LENGTH
-            )
-            running.stream.finish(self._finish(running, reason, token.token_id, now))
-
-    @staticmethod
-    def _finish(
-        running: Running, reason: inference_pb2.FinishReason, stop_token_id: int | None, now: float
-    ) -> dispatch_pb2.RunFinish:
-        ledger = running.sequence.ledger
-        first_scheduled = ledger.first_scheduled if ledger.first_scheduled is not None else now
-        first_token = ledger.first_token if ledger.first_token is not None else now
-        return dispatch_pb2.RunFinish(
-            reason=reason,
-            stop_token_id=stop_token_id if reason == inference_pb2.FINISH_REASON_STOP else None,
-            queue_seconds=first_scheduled - running.received,
-            prefill_seconds=max(0.0, first_token - first_scheduled),
-            preemptions=ledger.preemptions,
-            failovers=ledger.failovers,
-        )
+            running.finish(FINISH_REASONS[token.finish], token.token_id, now)
 
     # ---- the worker's life
 
@@ -293,6 +245,7 @@ class LLMBaseReplicaController:
                 f"the worker came back different: fingerprint {ready.fingerprint} with {ready.num_blocks} KV blocks, "
                 f"before {self.model.fingerprint} with {self.model.num_blocks}"
             )
+            self.supervisor.give_up()
             return
         self.model = ready
         self._outbox = [running.add_message() for running in self._running.values()]
@@ -306,7 +259,7 @@ class LLMBaseReplicaController:
             self._scheduler.restart()
         if self.model is not None and not self._draining:
             self._set_phase(Phase.RECOVERING, message)
-        self._announce()
+        self._room_changed.send()
 
     def _worker_failed(self, message: str) -> None:
         log.error("%s", message)
@@ -314,7 +267,7 @@ class LLMBaseReplicaController:
         self._outbox.clear()
         self._set_phase(Phase.FAILED, message)
         self._fail_all(grpc.StatusCode.UNAVAILABLE, f"this replica has failed: {message}")
-        self._announce()
+        self._room_changed.send()
 
     def _fail_all(self, code: grpc.StatusCode, message: str) -> None:
         for running in list(self._running.values()):
@@ -323,8 +276,7 @@ class LLMBaseReplicaController:
 
     def _set_phase(self, phase: Phase, message: str = "") -> None:
         self.phase, self.message = phase, message
-        self.phase_changed.set()
-        self.phase_changed = asyncio.Event()
+        self.phase_changed.send()
 
     # ---- room, drain, audit
 
@@ -332,13 +284,13 @@ class LLMBaseReplicaController:
         """What may be sent here now."""
         model, scheduler = self.model, self._scheduler
         if model is None or scheduler is None:
-            return dispatch_pb2.WatchRoomResponse(accepted=self.counters.accepted)
+            return dispatch_pb2.WatchRoomResponse(accepted=self.accepted)
         room = scheduler.room()
         return dispatch_pb2.WatchRoomResponse(
             free_slots=room.free_slots,
             free_blocks=room.free_blocks,
             block_size=model.block_size,
-            accepted=self.counters.accepted,
+            accepted=self.accepted,
             accepting=self.phase is Phase.SERVING,
             fingerprint=model.fingerprint,
         )
@@ -347,17 +299,13 @@ class LLMBaseReplicaController:
         """The room now, and again whenever it has changed; a slow reader skips to the latest."""
         last: dispatch_pb2.WatchRoomResponse | None = None
         while True:
-            changed = self._room_changed
+            changed = self._room_changed.next
             room = self.room()
             if room != last:
                 last = room
                 yield room
             else:
                 await changed.wait()
-
-    def _announce(self) -> None:
-        self._room_changed.set()
-        self._room_changed = asyncio.Event()
 
     @property
     def num_running(self) -> int:
@@ -380,7 +328,7 @@ class LLMBaseReplicaController:
             self._draining = True
             if self.phase is not Phase.FAILED:
                 self._set_phase(Phase.DRAINING)
-            self._announce()
+            self._room_changed.send()
         if grace_seconds is not None:
             asyncio.get_running_loop().call_later(max(0.0, grace_seconds), self._abort_all)
         return len(self._running)
@@ -392,7 +340,7 @@ class LLMBaseReplicaController:
     def _abort_all(self) -> None:
         now = time.monotonic()
         for running in list(self._running.values()):
-            running.stream.finish(self._finish(running, inference_pb2.FINISH_REASON_ABORTED, None, now))
+            running.finish(inference_pb2.FINISH_REASON_ABORTED, None, now)
             self._forget(running)
         self._pump_soon()
 
@@ -405,13 +353,6 @@ class LLMBaseReplicaController:
             self._scheduler.check_integrity()
         except IntegrityError as error:
             log.exception("the KV block books do not balance; starting them anew")
-            self.counters.notices.append(f"internal error, please report: {error}")
+            self.notices.append(f"internal error, please report: {error}")
             blocks = self._scheduler.blocks
             self._scheduler.blocks = BlockManager(blocks.num_blocks, blocks.block_size)
-
-
-def _logprob(token: Token) -> inference_pb2.TokenLogprob | None:
-    if token.logprob is None:
-        return None
-    alternatives = [inference_pb2.Alternative(token_id=i, logprob=p) for i, p in token.top_logprobs]
-    return inference_pb2.TokenLogprob(logprob=token.logprob, alternatives=alternatives)

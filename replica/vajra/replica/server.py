@@ -73,7 +73,7 @@ async def serve(controller: LLMBaseReplicaController, listen: str, *, interactiv
 
 async def _follow_health(servicer: HealthServicer, controller: LLMBaseReplicaController) -> None:
     while True:
-        changed = controller.phase_changed
+        changed = controller.phase_changed.next
         await _publish_health(servicer, controller)
         await changed.wait()
 

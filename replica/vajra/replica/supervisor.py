@@ -110,6 +110,11 @@ class Supervisor:
             task.cancel()
         await self._worker.close()
 
+    def give_up(self) -> None:
+        """Ends the worker for good without waiting for it; no callback follows."""
+        self._stopping, self.ready = True, False
+        self._worker.kill()
+
     def send(self, messages: list[ToWorker]) -> None:
         """Sends to the worker, which is ready."""
         plans = sum(isinstance(m, Plan) for m in messages)

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any
 
 from vajra.worker.protocol import FrameSplitter, FromWorker, Init, ToWorker, encode, from_worker
 
@@ -17,7 +16,7 @@ _SOCKET_BUFFER_BYTES = 4 << 20
 class WorkerProcess:
     """Spawned at once, connected to an event loop later: a replica starts its worker before it imports gRPC."""
 
-    def __init__(self, deployment: dict[str, Any], num_local_replicas: int) -> None:
+    def __init__(self, init: Init) -> None:
         """Executes `python -m vajra.worker`; its death follows ours by the channel and by the kernel's signal."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         for end in (ours, theirs):
@@ -27,7 +26,7 @@ class WorkerProcess:
             self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         self._socket = ours
         self._transport: asyncio.Transport | None = None
-        ours.sendall(encode([Init(deployment, num_local_replicas)]))
+        ours.sendall(encode([init]))
 
     @property
     def pid(self) -> int:

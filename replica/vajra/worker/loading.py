@@ -39,7 +39,7 @@ def load_engine(init: Init, progress: Callable[[str, float], None]) -> LoadedEng
     block_size = config.cache_config.block_size
     num_blocks = num_kv_blocks(
         model.spec,
-        memory_bytes=memory_limit_bytes(),
+        memory_bytes=init.memory_bytes or memory_limit_bytes(),
         utilization=config.worker_config.gpu_memory_utilization,
         num_local_replicas=init.num_local_replicas,
         block_bytes=kv_block_bytes(model.spec, block_size),

@@ -27,6 +27,11 @@ def activation_bytes(spec: ModelSpec, max_batch_tokens: int, max_batch_size: int
     return 4 * (per_token * max_batch_tokens + spec.vocab_size * max_batch_size)
 
 
+def fixed_bytes(spec: ModelSpec, max_batch_tokens: int, max_batch_size: int) -> int:
+    """Bytes that a worker takes beside its KV blocks."""
+    return weight_bytes(spec) + activation_bytes(spec, max_batch_tokens, max_batch_size) + _RUNTIME_BYTES
+
+
 def num_kv_blocks(
     spec: ModelSpec,
     *,
@@ -44,7 +49,7 @@ def num_kv_blocks(
     Raises OutOfMemory when they do not hold one sequence of `max_model_len` tokens.
     """
     share = int(memory_bytes * utilization) // num_local_replicas
-    fixed = weight_bytes(spec) + activation_bytes(spec, max_batch_tokens, max_batch_size) + _RUNTIME_BYTES
+    fixed = fixed_bytes(spec, max_batch_tokens, max_batch_size)
     blocks_per_sequence = -(-max_model_len // block_size)
     blocks = min((share - fixed) // block_bytes, max_batch_size * blocks_per_sequence)
     if blocks < blocks_per_sequence:

@@ -23,6 +23,7 @@ class Init(msgspec.Struct, tag="init", array_like=True, frozen=True):
 
     deployment: dict[str, Any]  # a VajraDeployment as a custom resource
     num_local_replicas: int  # replicas that share this machine's memory and cores
+    memory_bytes: int | None = None  # instead of the cgroup's limit or the machine's memory
 
 
 class Add(msgspec.Struct, tag="add", array_like=True, frozen=True):

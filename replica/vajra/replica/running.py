@@ -1,0 +1,75 @@
+"""One sequence of this replica, from Run to its end, and the messages about it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from vajra.dispatch.v1 import dispatch_pb2
+from vajra.inference.v1 import inference_pb2
+from vajra.replica.stream import TokenStream
+from vajra.replica.validation import RunParams
+from vajra.scheduling import Sequence
+from vajra.worker.protocol import Add, Token
+
+FINISH_REASONS = {  # by vajra.engine.api.FinishReason
+    1: inference_pb2.FINISH_REASON_STOP,
+    2: inference_pb2.FINISH_REASON_LENGTH,
+}
+
+
+@dataclass(slots=True, eq=False)
+class Running:
+    """What belongs to one sequence: counts for the scheduler, tokens for a resume, a stream for its reader."""
+
+    sequence: Sequence
+    sequence_id: str
+    token_ids: list[int]  # prompt and everything generated
+    params: RunParams
+    stream: TokenStream
+    received: float
+
+    def add_message(self) -> Add:
+        """Makes it known to an engine: new, or with what was generated (the one recovery verb)."""
+        return Add(self.sequence.seq_id, self.token_ids, self.params.num_prompt_tokens, self.params.sampling)
+
+    def finish(self, reason: inference_pb2.FinishReason, stop_token_id: int | None, now: float) -> None:
+        """The stream's last word: why, and the times and misfortunes of its ledger."""
+        ledger = self.sequence.ledger
+        first_scheduled = ledger.first_scheduled if ledger.first_scheduled is not None else now
+        first_token = ledger.first_token if ledger.first_token is not None else now
+        self.stream.finish(
+            dispatch_pb2.RunFinish(
+                reason=reason,
+                stop_token_id=stop_token_id if reason == inference_pb2.FINISH_REASON_STOP else None,
+                queue_seconds=first_scheduled - self.received,
+                prefill_seconds=max(0.0, first_token - first_scheduled),
+                preemptions=ledger.preemptions,
+                failovers=ledger.failovers,
+            )
+        )
+
+
+def logprob_message(token: Token) -> inference_pb2.TokenLogprob | None:
+    """The token's log-probability and alternatives, if they were asked for."""
+    if token.logprob is None:
+        return None
+    alternatives = [inference_pb2.Alternative(token_id=i, logprob=p) for i, p in token.top_logprobs]
+    return inference_pb2.TokenLogprob(logprob=token.logprob, alternatives=alternatives)
+
+
+class Signal:
+    """Wakes whoever waits at the moment; those who come later wait for the next one."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def send(self) -> None:
+        """Wakes all that wait."""
+        self._event.set()
+        self._event = asyncio.Event()
+
+    @property
+    def next(self) -> asyncio.Event:
+        """Set by the next `send`; take it before looking at the state that it announces."""
+        return self._event
