@@ -83,7 +83,10 @@ class VajraDeployment:
     @classmethod
     def from_dict(cls, data: Any) -> Self:
         """From a manifest as plain data. null is as good as absent; `status` and the server's metadata are dropped."""
-        data = _manifest(data)
+        try:
+            data = _manifest(data)
+        except RecursionError:
+            raise ConfigError("manifest", data, "", problem="an alias contains itself") from None
         return validate(cls, data, "", manifest=True)  # type: ignore[no-any-return]
 
     @classmethod
@@ -99,7 +102,7 @@ class VajraDeployment:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             why = getattr(error, "strerror", None) or "not UTF-8 text"
-            raise ConfigError(str(path), str(path), "a readable YAML file", problem=f"cannot be read: {why}") from None
+            raise ConfigError(str(path), str(path), "", problem=f"cannot be read: {why}") from None
         return cls.from_dict(load(text, str(path)))
 
     @classmethod
@@ -176,7 +179,8 @@ def object_name(text: str) -> str:
 def _manifest(data: Any) -> dict[str, Any]:
     """Checks what stands around spec and metadata, and takes away what is not ours."""
     if not isinstance(data, Mapping):
-        raise ConfigError("manifest", data, f"a mapping with apiVersion, kind, metadata and spec (kind {KIND})")
+        allowed = f"a mapping with apiVersion: {API_VERSION}, kind: {KIND}, metadata and spec"
+        raise ConfigError("manifest", data, allowed, problem="is empty" if data is None else "")
     errors: list[ConfigError] = []
     for key, expected in (("apiVersion", API_VERSION), ("kind", KIND)):
         if data.get(key, MISSING) != expected:

@@ -98,7 +98,7 @@ def nearest(name: object, candidates: Iterable[str]) -> str | None:
     if not isinstance(name, str):
         return None
     by_letters = {_letters(candidate): candidate for candidate in candidates}
-    found = difflib.get_close_matches(_letters(name), by_letters, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(_letters(name), by_letters, n=1, cutoff=0.54)
     return by_letters[found[0]] if found else None
 
 

@@ -62,7 +62,7 @@ class ConfigField:
     @property
     def allowed(self) -> str:
         """What may stand here, for people."""
-        return _allowed(self)
+        return self.option.allowed or _allowed(self)
 
 
 def is_config_class(cls: Any) -> bool:

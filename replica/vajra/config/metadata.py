@@ -33,6 +33,7 @@ class ObjectMeta:
         min_length=1,
         max_length=40,
         pattern="^[a-z]([-a-z0-9]*[a-z0-9])?$",
+        allowed="at most 40 lower-case letters, digits and hyphens, first a letter, last no hyphen",
         doc="Name of the deployment. Names of pods and services derive from it.",
     )
     namespace: StrictStr | None = option(default=None, min_length=1, max_length=63, doc="Namespace in the cluster.")

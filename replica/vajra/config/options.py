@@ -42,6 +42,7 @@ class Option:
     change, scope: inherited from the enclosing section where None.
     implemented: the only values that this version implements; None: all.
     advice: what to do instead of a value that is not implemented.
+    allowed: what may stand here, where type and limits say it badly.
     """
 
     doc: str = ""
@@ -51,6 +52,7 @@ class Option:
     scope: Scope | None = None
     implemented: tuple[object, ...] | None = None
     advice: str = ""
+    allowed: str = ""
 
 
 def option(
@@ -64,13 +66,14 @@ def option(
     scope: Scope | None = None,
     implemented: tuple[object, ...] | None = None,
     advice: str = "",
+    allowed: str = "",
     **limits: Any,
 ) -> Any:
     """Declares one option of a `config_class`. `limits` are pydantic's: ge, gt, le, min_length, max_length, pattern.
 
     A `default_factory` may take the dict of the fields before it.
     """
-    info = Option(doc, reference, conversion, change, scope, implemented, advice)
+    info = Option(doc, reference, conversion, change, scope, implemented, advice, allowed)
     extra: Any = {"option": info}
     if default_factory is not None:
         return Field(default_factory=default_factory, json_schema_extra=extra, **limits)

@@ -18,8 +18,15 @@ from vajra.config.reference import (
     MetricsConfig,
     ModelConfig,
     ParallelConfig,
+    RequestPrioritizerConfig,
+    SchedulerConfig,
     WorkerConfig,
 )
+
+_FAMILIES: Mapping[str, type[Any]] = {
+    "scheduler_config": SchedulerConfig,
+    "prioritizer_config": RequestPrioritizerConfig,
+}
 
 
 def apply_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,10 +41,15 @@ def apply_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
         "prioritizer_config": FcfsRequestPrioritizerConfig(),
         "metrics_config": MetricsConfig(),
     }
-    members |= {name: value for name, value in overrides.items() if name in members}
+    errors = []
+    for name in members.keys() & overrides.keys():
+        kind = _FAMILIES.get(name, type(members[name]))
+        if isinstance(overrides[name], kind):
+            members[name] = overrides[name]
+        else:
+            errors.append(ConfigError(name, overrides[name], f"a {kind.__name__}"))
     owner = {field.name: name for name, member in members.items() for field in fields_of(type(member))}
     changes: dict[str, dict[str, Any]] = {}
-    errors = []
     for name, value in overrides.items():
         if name in owner:
             changes.setdefault(owner[name], {})[name] = value

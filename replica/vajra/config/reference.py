@@ -110,6 +110,8 @@ class CacheConfig:
 class SchedulerConfig(Polymorphic):
     """Family of the replica schedulers' configurations."""
 
+    max_batch_size: int  # which all of them have
+
 
 @config_class
 class FixedChunkReplicaSchedulerConfig(SchedulerConfig, type="FixedChunk"):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vajra.config.errors import MISSING, ConfigError
-from vajra.config.fields import fields_of
+from vajra.config.fields import ConfigField, fields_of
+from vajra.config.spec.pod_template import pod_template_faults
 from vajra.config.spec.root import VajraDeploymentSpec
 from vajra.config.spec.unions import Union
 
@@ -128,7 +129,7 @@ RULES: tuple[Rule, ...] = (
 
 def broken_rules(spec: VajraDeploymentSpec) -> list[ConfigError]:
     """What is at fault between fields that are each well by themselves."""
-    errors = list(_misplaced_members(spec, "spec"))
+    errors = [*_misplaced_members(spec, "spec"), *pod_template_faults(spec.pod_template, "spec.podTemplate")]
     errors += [
         ConfigError(rule.path, rule.value(spec), rule.allowed, rule.hint) for rule in RULES if not rule.holds(spec)
     ]
@@ -142,18 +143,18 @@ def _misplaced_members(section: Any, path: str) -> Iterator[ConfigError]:
             continue
         here = f"{path}.{field.key}"
         if isinstance(section, Union):
-            yield from _member_faults(section, field.name, here)
+            yield from _member_faults(section, field, here)
         if value is not None:
             yield from _misplaced_members(value, here)
 
 
-def _member_faults(section: Any, name: str, path: str) -> Iterator[ConfigError]:
-    owner = next((kind for kind, member in section.members.items() if member == name), None)
-    value = getattr(section, name)
+def _member_faults(section: Any, field: ConfigField, path: str) -> Iterator[ConfigError]:
+    owner = next((kind for kind, member in section.members.items() if member == field.name), None)
+    value = getattr(section, field.name)
     if owner is None:
         return
     if value is not None and owner != section.type:
         allowed = f"only with type {owner}"
         yield ConfigError(path, value, allowed, f"the type here is {section.type}", problem="is set")
     if value is None and owner == section.type and owner in section.needed:
-        yield ConfigError(path, MISSING, f"required with type {owner}")
+        yield ConfigError(path, MISSING, field.allowed, f"type {owner} needs it")

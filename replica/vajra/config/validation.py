@@ -15,6 +15,7 @@ from vajra.config.fields import ConfigField, field_by_key, fields_of
 from vajra.config.polymorphic import Polymorphic
 
 _building = threading.RLock()
+_CONSEQUENCE = "default_factory_not_called"  # of another fault, which is reported itself
 
 
 def validate(cls: type[Any], data: Any, path: str, *, manifest: bool) -> Any:
@@ -62,13 +63,16 @@ def member_of(family: type[Polymorphic]) -> Callable[[Any], Any]:
 
 def translated(cls: type[Any], error: ValidationError, path: str) -> ConfigError:
     """The exception to raise instead of pydantic's."""
-    found = [fault for details in error.errors(include_url=False) for fault in _faults(cls, details, path)]
+    details = [found for found in error.errors(include_url=False) if found["type"] != _CONSEQUENCE]
+    found = [fault for each in details for fault in _faults(cls, each, path)]
     return found[0] if len(found) == 1 else ConfigErrors(found)
 
 
 def _faults(cls: type[Any], details: Mapping[str, Any], path: str) -> Sequence[ConfigError]:
-    owner, field, where = _locate(cls, details["loc"], path)
     kind, value = details["type"], details["input"]
+    if kind == "invalid_key":
+        return [_invalid_key(_locate(cls, details["loc"][:-1], path)[2], value)]
+    owner, field, where = _locate(cls, details["loc"], path)
     if kind == "value_error":
         inner = details["ctx"]["error"]
         if isinstance(inner, ConfigError):
@@ -82,6 +86,8 @@ def _faults(cls: type[Any], details: Mapping[str, Any], path: str) -> Sequence[C
         value = MISSING
     if field is None:
         return [ConfigError(where, value, details["msg"])]
+    if field.is_text_map and field.key != details["loc"][-1]:
+        return [ConfigError(where, value, "text", "put it in quotes")]
     return [ConfigError(where, value, field.allowed, did_you_mean(value, map(str, field.choices)))]
 
 
@@ -99,5 +105,10 @@ def _locate(cls: type[Any], loc: Sequence[str | int], path: str) -> tuple[type[A
         if owner is not None or field is None:
             field = found
         here = found.nested if found else None
-        path = join(path, found.key if found else step)
+        path = join(path, step)
     return owner, field, path
+
+
+def _invalid_key(path: str, key: Any) -> ConfigError:
+    hint = "YAML reads on, off, yes and no as true and false" if isinstance(key, bool) else ""
+    return ConfigError(path, key, "text as keys", hint, problem=f"the key {key!r} is not text")

@@ -18,9 +18,9 @@ def load(text: str, name: str) -> Any:
     try:
         documents = [document for document in yaml.load_all(text, Loader=_loader()) if document is not None]
     except yaml.YAMLError as error:
-        raise ConfigError(name, "text", "YAML", problem=f"not readable as YAML: {_where(error)}") from None
+        raise ConfigError(name, text, "", problem=f"not readable as YAML: {_where(error)}") from None
     if len(documents) > 1:
-        raise ConfigError(name, len(documents), "one document", "write one file for each", problem="several documents")
+        raise ConfigError(name, text, "", "write a file for each", problem=f"{len(documents)} documents in one")
     return documents[0] if documents else None
 
 

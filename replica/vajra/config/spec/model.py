@@ -33,6 +33,7 @@ class HuggingFaceSection:
         default=None,
         max_length=2048,
         pattern="^https?://",
+        allowed="an http or https address",
         scope=Scope.CLUSTER,
         advice="set HF_ENDPOINT in the environment",
         doc="Another hub's address; unset: huggingface.co.",
@@ -44,7 +45,9 @@ class ModelClaimSection:
     """A folder in a PersistentVolumeClaim."""
 
     claim_name: StrictStr = option(min_length=1, max_length=253, doc="Name of the claim.")
-    path: StrictStr = option(default="/", max_length=4096, pattern="^/", doc="Folder of the model in the volume.")
+    path: StrictStr = option(
+        default="/", max_length=4096, pattern="^/", allowed="an absolute path", doc="Folder of the model in the volume."
+    )
 
 
 @manifest_class
@@ -59,7 +62,9 @@ class ImageVolumeSection:
 class HostPathSection:
     """A folder or file of the machine."""
 
-    path: StrictStr = option(min_length=1, max_length=4096, pattern="^/", doc="Absolute path.")
+    path: StrictStr = option(
+        min_length=1, max_length=4096, pattern="^/", allowed="an absolute path", doc="Absolute path."
+    )
 
 
 @manifest_class
@@ -146,7 +151,7 @@ class ModelSection:
     max_model_len: StrictInt = option(default=4096, ge=1, le=16777216, reference="max_model_len")
     override_num_layers: StrictInt | None = option(default=None, ge=1, le=100000, reference="override_num_layers")
     download_dir: StrictStr | None = option(
-        default=None, min_length=1, max_length=4096, pattern="^/", reference="download_dir"
+        default=None, min_length=1, max_length=4096, pattern="^/", allowed="an absolute path", reference="download_dir"
     )
     token_secret_ref: SecretKeySection | None = option(
         default=None,
