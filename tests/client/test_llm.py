@@ -115,6 +115,12 @@ def test_one_sampling_per_prompt_or_one_for_all(llm: LLM) -> None:
     assert llm.generate([]) == []
 
 
+def test_more_prompts_than_the_queue_holds(llm: LLM) -> None:
+    one = SamplingParams(temperature=0, max_tokens=1, ignore_eos=True, n=4, detokenize=False)
+    results = llm.generate([[number % 97 + 1000] for number in range(260)], one)
+    assert [len(r.completions) for r in results] == [4] * 260
+
+
 def test_the_model_is_described(llm: LLM) -> None:
     info = llm.model
     assert (info.name, info.num_layers, info.max_context_tokens, info.dtype) == (MODEL, 2, 512, "float32")

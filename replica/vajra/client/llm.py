@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]  # stage, done, total (0: unknown)
 DEFAULT_MODEL = "smollm2-135m-instruct"
-_IN_FLIGHT = 256  # of one `generate`; the queue behind takes all comers, but not for ever
+_IN_FLIGHT = 256  # choices of one `generate` at a time: enough for full batches, and the queue has room for others
 
 
 class LLM:
@@ -132,7 +132,8 @@ class LLM:
     async def _generate_all(
         self, prompts: list[Prompt], params: list[SamplingParams], advance: Callable[[], None]
     ) -> list[GenerationResult]:
-        room = asyncio.Semaphore(_IN_FLIGHT)
+        widest = max((sampling.n for sampling in params), default=1)
+        room = asyncio.Semaphore(max(1, _IN_FLIGHT // max(1, widest)))
 
         async def one(prompt: Prompt, sampling: SamplingParams) -> GenerationResult:
             async with room:
