@@ -379,6 +379,8 @@ def test_files(tmp_path: Path) -> None:
     path = tmp_path / "m.yaml"
     path.write_text(deployment().to_yaml())
     assert VajraDeployment.from_yaml(path) == VajraDeployment.from_yaml(str(path)) == deployment()
+    (tmp_path / "manifest").write_text(deployment().to_yaml())
+    assert VajraDeployment.from_yaml(str(tmp_path / "manifest")) == deployment()
     with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read: No such file"):
         VajraDeployment.from_yaml(tmp_path / "none.yaml")
     path.write_bytes(b"\xff\xfe\x00")

@@ -96,7 +96,10 @@ def test_an_accelerator_is_what_the_build_has() -> None:
     (fault,) = check_supported(deployment(resources={}))
     assert "got 'GPU'; allowed: CPU; " in str(fault)
     assert "{accelerator: {type: CPU}}" in str(fault)
-    assert check_supported(deployment(resources={}), accelerators=("CPU", "GPU")) == []
+    (fault,) = check_supported(deployment(resources={}), accelerators=("CPU", "GPU"))
+    assert fault.path == "spec.worker.executionBackend"
+    torch = deployment(resources={}, worker={"executionBackend": "Python"})
+    assert check_supported(torch, accelerators=("CPU", "GPU")) == []
 
 
 CLUSTER: dict[str, tuple[dict[str, Any], list[str]]] = {

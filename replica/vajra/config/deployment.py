@@ -93,11 +93,11 @@ class VajraDeployment:
     def from_yaml(cls, source: str | Path) -> Self:
         """From a manifest in YAML or JSON: the text itself, or the path of a file.
 
-        A string is a path when it is one line that ends in .yaml, .yml or .json.
+        A string is a path when it is one line that ends in .yaml, .yml or .json, or that names a file.
         """
-        if isinstance(source, str) and not re.fullmatch(r"[^\n{]*\.(ya?ml|json)\s*", source):
+        if isinstance(source, str) and not _is_path(source):
             return cls.from_dict(load(source, "manifest"))
-        path = Path(str(source).strip())
+        path = Path(source)
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -174,6 +174,12 @@ def object_name(text: str) -> str:
     """A valid metadata.name made of any text."""
     name = re.sub(r"[^a-z0-9]+", "-", text.lower().rsplit("/", 1)[-1]).strip("-")[:40].strip("-")
     return name if name[:1].isalpha() else f"m-{name}"[:40].strip("-")
+
+
+def _is_path(source: str) -> bool:
+    return bool(re.fullmatch(r"[^\n{]+\.(ya?ml|json)", source)) or (
+        re.fullmatch(r"[^\n\0{:]{1,1024}", source) is not None and Path(source).is_file()
+    )
 
 
 def _manifest(data: Any) -> dict[str, Any]:

@@ -37,7 +37,7 @@ A union is a `type` and, beside it, the member of the same name (`type: FixedChu
 left out when its defaults will do and may only be there with its type.
 
 **Change** says what an edit costs: *Live* settings are taken over by the running processes, *Recreate* starts them
-again.
+again. (The replicas of this version take over `drain` and `recovery`; anything else takes a restart.)
 
 **Here** says what this version does with the option: *yes*; *only* the values named, others are refused when serving
 starts; *not yet*: refused; *in a cluster*: for the operator, local serving says that it has no effect and goes on.

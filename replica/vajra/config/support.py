@@ -27,6 +27,9 @@ def check_supported(deployment: VajraDeployment, *, accelerators: Collection[str
     if device not in accelerators:
         hint = "this build or machine has no other device; say resources: {accelerator: {type: CPU}}"
         errors.append(ConfigError("spec.resources.accelerator.type", device, ", ".join(accelerators), hint))
+    elif device == "GPU" and spec.worker.execution_backend == "Native":
+        hint = "the native engine of this version runs on CPUs"
+        errors.append(ConfigError("spec.worker.executionBackend", "Native", "Python with accelerator GPU", hint))
     return errors
 
 

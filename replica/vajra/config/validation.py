@@ -92,20 +92,18 @@ def _faults(cls: type[Any], details: Mapping[str, Any], path: str) -> Sequence[C
 
 
 def _locate(cls: type[Any], loc: Sequence[str | int], path: str) -> tuple[type[Any] | None, ConfigField | None, str]:
-    """The class that owns the last step of `loc`, the field there if it is known, and its path."""
-    owner: type[Any] | None = cls
-    here: type[Any] | None = cls
+    """The class that owns the last step of `loc`, the field there if it is known, and its path.
+
+    Steps below a field that holds no configuration class, such as labels, are still that field's.
+    """
+    owner: type[Any] | None = None
     field: ConfigField | None = None
+    inner: type[Any] | None = cls
     for step in loc:
-        if isinstance(step, int):
-            path = f"{path}[{step}]"
-            continue
-        owner = here
-        found = field_by_key(owner, step) if owner else None
-        if owner is not None or field is None:
-            field = found
-        here = found.nested if found else None
-        path = join(path, step)
+        if inner is not None:
+            owner, field = inner, field_by_key(inner, str(step))
+            inner = field.nested if field else None
+        path = f"{path}[{step}]" if isinstance(step, int) else join(path, step)
     return owner, field, path
 
 
