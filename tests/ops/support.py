@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,13 +31,15 @@ def act_dtype(dtype: str) -> str:
 def to_storage(x: Floats, dtype: str) -> Array:
     """Rounds to dtype; 16-bit floats come as uint16 bits."""
     t = torch.from_numpy(np.ascontiguousarray(x)).to(TORCH[dtype])
-    return t.numpy() if dtype == "float32" else t.view(torch.uint16).numpy()
+    stored: Array = t.numpy() if dtype == "float32" else t.view(torch.uint16).numpy()
+    return stored
 
 
 def from_storage(x: Array, dtype: str) -> Floats:
     """The float32 values of what to_storage gives."""
     t = torch.from_numpy(np.ascontiguousarray(x))
-    return (t if dtype == "float32" else t.view(TORCH[dtype])).to(torch.float32).numpy()
+    values: Floats = (t if dtype == "float32" else t.view(TORCH[dtype])).to(torch.float32).numpy()
+    return values
 
 
 def rounded(x: Floats, dtype: str) -> Floats:
@@ -54,8 +57,8 @@ def random(seed: int, *shape: int) -> Floats:
     return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
 
 
-def pack(w: Floats, dtype: str) -> ops.Matrix:
-    """A packed weight [n, k]."""
+def pack(w: Floats, dtype: str) -> Any:
+    """A packed weight [n, k], an ops.Matrix."""
     matrix = ops.Matrix(dtype, *w.shape)
     matrix.pack_rows(0, to_storage(w, dtype), dtype)
     return matrix
@@ -111,7 +114,7 @@ class Pages:
             self.k[block, :, o // group, :, o % group, :] = keys[t].reshape(self.heads, self.d // pack_, pack_)
             self.v[block, :, o // pack_, :, o % pack_] = values[t]
             if pack_ == 2 and t + 1 == len(k) and o % 2 == 0:
-                self.v[block, :, o // pack_, :, 1] = 0
+                self.v[block, :, o // pack_, :, 1] = 0  # as rope_kv leaves it
 
     def read(self, table: Sequence[int], tokens: int) -> tuple[Array, Array]:
         """Keys and values [tokens, heads, d], in storage."""
