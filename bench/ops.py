@@ -1,0 +1,108 @@
+"""Speed of the GEMM and attention kernels, beside torch's in the same run.
+
+python -m bench.ops [--isa ISA] [--dtype DTYPE] [--threads N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from vajra.engine._native import ops
+
+TORCH = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+SHAPES = [(960, 576), (576, 576), (3072, 576), (576, 1536), (49152, 576)]  # (n, k) of SmolLM2-135M
+ROWS = [1, 8, 64, 512, 2048]
+COLD_BYTES = 100 << 20  # weights are cycled through this much memory, as a model's layers are
+
+
+def best_seconds(run: Callable[[], object], rounds: int = 5) -> float:
+    """The shortest of some runs."""
+    best = float("inf")
+    for _ in range(rounds):
+        start = time.perf_counter()
+        run()
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def stored(x: torch.Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+    """A tensor as the ops take it: bfloat16 as uint16 bits."""
+    array: np.ndarray[tuple[int, ...], np.dtype[np.generic]] = (
+        x.view(torch.uint16) if x.dtype == torch.bfloat16 else x
+    ).numpy()
+    return array
+
+
+def gemm(kernels: ops.Ops, dtype: str) -> None:
+    """Prints GFLOP/s of ours and of torch's linear for the shapes of a small model."""
+    print(f"{'n':>6} {'k':>5} {'m':>5} {'ours GFLOP/s':>13} {'torch':>8}")
+    for n, k in SHAPES:
+        w = (torch.randn(n, k) * 0.05).to(TORCH[dtype])
+        copies = max(1, COLD_BYTES // (w.numel() * w.element_size()))
+        packed = []
+        for _ in range(copies):
+            packed.append(ops.Matrix(dtype, n, k))
+            packed[-1].pack_rows(0, stored(w), dtype)
+        dense = [w.clone() for _ in range(copies)]
+        for m in ROWS:
+            if m * n > 512 * 8192:
+                continue
+            x, c = torch.randn(m, k).to(TORCH[dtype]), np.zeros((m, n), np.float32)
+            rows = stored(x)
+
+            def ours(rows: object = rows, c: object = c, packed: list[object] = packed) -> None:
+                for p in packed:
+                    kernels.gemm(rows, p, None, c)
+
+            def theirs(x: torch.Tensor = x, dense: list[torch.Tensor] = dense) -> None:
+                for d in dense:
+                    torch.nn.functional.linear(x, d)
+
+            flops = 2 * m * n * k * copies
+            print(
+                f"{n:6} {k:5} {m:5} {flops / best_seconds(ours) / 1e9:13.1f} {flops / best_seconds(theirs) / 1e9:8.1f}"
+            )
+
+
+def attention(kernels: ops.Ops, dtype: str, heads: int = 9, kv_heads: int = 3, d: int = 64) -> None:
+    """Prints the time of paged attention for prefills, chunks and decodes: (sequences, queries, context)."""
+    print(f"{'seqs':>6} {'query':>6} {'ctx':>6} {'microseconds':>13} {'GFLOP/s':>8}")
+    for seqs, queries, ctx in [
+        (1, 1, 1000),
+        (64, 1, 1000),
+        (1, 1, 16000),
+        (1, 512, 512),
+        (1, 2048, 2048),
+        (1, 256, 4096),
+    ]:
+        blocks = -(-ctx // 16)
+        pool = ops.KvPool(dtype, seqs * blocks, kv_heads, d, 16)
+        order = np.random.default_rng(0).permutation(seqs * blocks).reshape(seqs, blocks)
+        slices = ops.Sequences([(queries, ctx, row.tolist()) for row in order], pool)
+        q = stored(torch.randn(seqs * queries, heads, d).to(TORCH[dtype]))
+        seconds = best_seconds(lambda q=q, pool=pool, slices=slices: kernels.attention(q, pool, slices, d**-0.5))  # type: ignore[misc]
+        flops = 4 * d * heads * seqs * (queries * (ctx - queries) + queries * (queries + 1) / 2)
+        print(f"{seqs:6} {queries:6} {ctx:6} {seconds * 1e6:13.1f} {flops / seconds / 1e9:8.1f}")
+
+
+def main() -> None:
+    """Parses the command line and runs both."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--isa", default=ops.selected_isa())
+    parser.add_argument("--dtype", default="bfloat16", choices=list(TORCH))
+    parser.add_argument("--threads", type=int, default=ops.usable_cpus())
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    print(f"{args.isa}, {args.dtype}, {args.threads} threads")
+    kernels = ops.Ops(args.isa, args.threads)
+    gemm(kernels, args.dtype)
+    attention(kernels, args.dtype)
+
+
+if __name__ == "__main__":
+    main()
