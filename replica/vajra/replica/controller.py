@@ -94,6 +94,7 @@ class LLMBaseReplicaController:
         self._pump_due = False
         self._audited = True
         self._draining = False
+        self._watches_end = False
         self._room_changed = Signal()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -102,6 +103,11 @@ class LLMBaseReplicaController:
     async def start(self) -> None:
         """Begins to serve as soon as the worker has loaded."""
         await self.supervisor.start()
+
+    def end_watches(self) -> None:
+        """Ends every room stream, for they never end by themselves."""
+        self._watches_end = True
+        self._room_changed.send()
 
     async def stop(self) -> None:
         """Ends streams that are left and the worker."""
@@ -298,7 +304,7 @@ class LLMBaseReplicaController:
     async def watch_room(self) -> AsyncIterator[dispatch_pb2.WatchRoomResponse]:
         """The room now, and again whenever it has changed; a slow reader skips to the latest."""
         last: dispatch_pb2.WatchRoomResponse | None = None
-        while True:
+        while not self._watches_end:
             changed = self._room_changed.next
             room = self.room()
             if room != last:
