@@ -139,8 +139,9 @@ class Ops {
     require(!bias || (bias->ndim() == 1 && int64_t(bias->shape(0)) == w.n), "gemm: bias must be [n]");
     require(!c || (c->ndim() == 2 && c->shape(0) == a.shape(0) && int64_t(c->shape(1)) == w.n), "gemm: c [m, n]");
     const Output out = c ? Output{nb::cast(*c), c->data()} : new_output(DType::kF32, {a.shape(0), size_t(w.n)});
-    ops::GemmArgs args{a.data(), int64_t(a.shape(0)), w.k, w.view(), bias ? bias->data() : nullptr,
-                       static_cast<float*>(out.data), w.n, c.has_value()};
+    ops::GemmArgs args{
+        a.data(), int64_t(a.shape(0)), w.k, w.view(), bias ? bias->data() : nullptr, static_cast<float*>(out.data),
+        w.n,      c.has_value()};
     run([&] { table_.gemm(*context_, args); });
     return out.array;
   }
@@ -158,8 +159,8 @@ class Ops {
     const size_t m = rows ? rows->size() : x.shape(0);
     const Output out = new_output(dtype_of(dtype), {m, x.shape(1)});
     run([&] {
-      table_.rmsnorm(*context_, x.data(), rows ? rows->data() : nullptr, int64_t(m), int64_t(x.shape(1)),
-                     weight.data(), eps, out.data, dtype_of(dtype));
+      table_.rmsnorm(*context_, x.data(), rows ? rows->data() : nullptr, int64_t(m), int64_t(x.shape(1)), weight.data(),
+                     eps, out.data, dtype_of(dtype));
     });
     return out.array;
   }
@@ -212,8 +213,8 @@ class Ops {
             "attention: q must be [rows, hq, d] of the act dtype");
     const Output out = new_output(act, {q.shape(0), q.shape(1), q.shape(2)});
     const Output lse = new_output(DType::kF32, {q.shape(0), q.shape(1)});
-    ops::AttentionArgs args{q.data(), int(q.shape(1)), scale,    seqs.slices.data(), int(seqs.slices.size()),
-                            seqs.rows, pool.pool,      out.data, static_cast<float*>(lse.data)};
+    ops::AttentionArgs args{q.data(),  int(q.shape(1)), scale,    seqs.slices.data(),           int(seqs.slices.size()),
+                            seqs.rows, pool.pool,       out.data, static_cast<float*>(lse.data)};
     run([&] { table_.attention(*context_, args); });
     return nb::make_tuple(out.array, lse.array);
   }

@@ -35,13 +35,13 @@ uint64_t xcr0() {
 
 Isa detect() {
   const Leaf l1 = cpuid(1, 0), l7 = cpuid(7, 0), l71 = cpuid(7, 1);
-  if (!bit(l1.ecx, 27)) return Isa::kScalar;  // no OSXSAVE: xgetbv would trap
+  if (!bit(l1.ecx, 27)) return Isa::kScalar;   // no OSXSAVE: xgetbv would trap
   constexpr uint64_t kYmm = 0x6, kZmm = 0xe6;  // xmm + ymm; and opmask + both halves of the zmm file
   const uint64_t saved = xcr0();
   const bool avx2 = bit(l1.ecx, 28) && bit(l1.ecx, 12) && bit(l1.ecx, 29) && bit(l7.ebx, 5);  // AVX, FMA, F16C, AVX2
   if (!avx2 || (saved & kYmm) != kYmm) return Isa::kScalar;
   const bool avx512 = bit(l7.ebx, 16) && bit(l7.ebx, 17) && bit(l7.ebx, 30) && bit(l7.ebx, 31) &&  // F, DQ, BW, VL
-                      bit(l71.eax, 5);                                                              // BF16
+                      bit(l71.eax, 5);                                                             // BF16
   if (!avx512 || (saved & kZmm) != kZmm) return Isa::kAvx2;
   // AMX: leaf 7 edx bits 24 (tile) and 22 (bf16), and arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) granted.
   return Isa::kAvx512;

@@ -29,7 +29,7 @@ static inline uint16_t f32_to_bf16(float x) {
 static inline float f16_to_f32(uint16_t h) {
   const uint32_t sign = uint32_t(h & 0x8000) << 16, rest = uint32_t(h & 0x7fff);
   const uint32_t normal = (rest << 13) + (rest >= 0x7c00 ? 0x70000000 : 0x38000000);  // infinity and NaN keep theirs
-  const float subnormal = float(int32_t(rest)) * 0x1p-24f;                             // exact
+  const float subnormal = float(int32_t(rest)) * 0x1p-24f;                            // exact
   return bits_to_float(sign | (rest < 0x400 ? float_to_bits(subnormal) : normal));
 }
 

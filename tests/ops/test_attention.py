@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-
 from tests.ops.support import (
     Array,
     Floats,
@@ -69,7 +68,9 @@ def attend(
     return list(zip(np.split(out, cuts), np.split(lse, cuts), strict=True))
 
 
-@pytest.mark.parametrize(("heads", "kv_heads", "d"), [(3, 1, 64), (4, 4, 80), (8, 2, 128), (2, 1, 16), (5, 1, 256)])
+@pytest.mark.parametrize(
+    ("heads", "kv_heads", "d"), [(3, 1, 64), (4, 4, 80), (8, 2, 128), (2, 1, 16), (5, 1, 256), (64, 1, 32)]
+)
 def test_values_of_a_mixed_batch(isa: str, dtype: str, heads: int, kv_heads: int, d: int) -> None:
     shapes = [(1, 1), (1, 200), (37, 37), (20, 150), (1, 129), (40, 260)]
     batch = [sequence(i, nq, ctx, heads, kv_heads, d, dtype) for i, (nq, ctx) in enumerate(shapes)]
@@ -91,7 +92,9 @@ def test_large_scores_do_not_overflow(isa: str, dtype: str) -> None:
 
 def test_bits_do_not_depend_on_pages_threads_or_mates(isa: str, dtype: str) -> None:
     heads, kv_heads, d = 6, 2, 64
-    batch = [sequence(i, nq, ctx, heads, kv_heads, d, dtype) for i, (nq, ctx) in enumerate([(1, 700), (70, 391), (9, 9)])]
+    batch = [
+        sequence(i, nq, ctx, heads, kv_heads, d, dtype) for i, (nq, ctx) in enumerate([(1, 700), (70, 391), (9, 9)])
+    ]
     alone = [attend(isa, dtype, [s], threads=1)[0] for s in batch]
     for block_size in BLOCK_SIZES:
         for threads, seed in [(1, 1), (3, 2)]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from tests.ops.support import from_storage, ops, random, rounded, same_bits
 
 

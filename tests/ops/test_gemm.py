@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from tests.ops.support import act_dtype, from_storage, ops, pack, random, rounded, same_bits, to_storage
 
 

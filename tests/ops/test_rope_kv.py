@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from tests.ops.support import Floats, Pages, act_dtype, from_storage, ops, random, same_bits, to_storage
 
 HEADS, KV_HEADS, EPS = 4, 2, 1e-5

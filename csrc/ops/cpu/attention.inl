@@ -22,15 +22,17 @@ struct Rows {
   const AttentionArgs& args;
   const AttentionItem& item;
   int64_t group, rows, d;
-  int64_t first_limit;        // tokens that the first query sees; each later query sees one more
-  const char* q = nullptr;    // [rows][d] act dtype
-  char* q_buffer = nullptr;   // as q
-  float* scores = nullptr;    // [rows][kKvTile]
-  char* probs = nullptr;      // [rows][kKvTile] act dtype
-  char* k_buffer = nullptr;   // one tile's K, for blocks of 8
+  int64_t first_limit;       // tokens that the first query sees; each later query sees one more
+  int block_bits;            // log2 of the block size
+  const char* q = nullptr;   // [rows][d] act dtype
+  char* q_buffer = nullptr;  // as q
+  float* scores = nullptr;   // [rows][kKvTile]
+  char* probs = nullptr;     // [rows][kKvTile] act dtype
+  char* k_buffer = nullptr;  // one tile's K, for blocks of 8
 
   Rows(const AttentionArgs& a, const AttentionItem& i)
       : args(a), item(i), group(a.num_heads / a.kv.num_kv_heads), rows(i.queries * group), d(a.kv.head_dim) {
+    block_bits = __builtin_ctz(unsigned(a.kv.block_size));
     first_limit = i.seq->ctx_len - i.seq->num_query + i.query0 + 1;
   }
 
@@ -55,7 +57,7 @@ struct Rows {
 
   const char* page(const void* pool, int64_t token) const {
     const KvPool& kv = args.kv;
-    const int64_t block = item.seq->block_table[token / kv.block_size];
+    const int64_t block = item.seq->block_table[token >> block_bits];
     return static_cast<const char*>(pool) +
            (block * kv.num_kv_heads + item.kv_head) * kv.block_size * d * int64_t(dtype_size(W));
   }
@@ -81,7 +83,7 @@ struct Rows {
       if (args.kv.block_size < kPanel) {
         b[p] = join_halves(token, token0 + tokens, p);
       } else {
-        b[p] = page(args.kv.k, token) + token % args.kv.block_size * d * int64_t(dtype_size(W));
+        b[p] = page(args.kv.k, token) + (token & (args.kv.block_size - 1)) * d * int64_t(dtype_size(W));
       }
     }
     Product x;

@@ -77,9 +77,8 @@ AttentionPlan plan_attention(Context& ctx, const AttentionArgs& args) {
     }
     partials += tiles * tile_floats;
   });
-  std::stable_sort(items, item_end, [&](const AttentionItem& a, const AttentionItem& b) {
-    return cost(a, group) > cost(b, group);
-  });
+  std::stable_sort(items, item_end,
+                   [&](const AttentionItem& a, const AttentionItem& b) { return cost(a, group) > cost(b, group); });
   return {items, num_items, folds, num_folds};
 }
 

@@ -5,10 +5,9 @@
 
 #include "ops/convert.h"
 #include "ops/cpu/attention_plan.h"
+#include "ops/cpu/microkernel.inl"
 #include "ops/cpu/parallel.h"
 #include "ops/ops.h"
-
-#include "ops/cpu/microkernel.inl"
 //
 #include "ops/cpu/elementwise.inl"
 #include "ops/cpu/gemm.inl"

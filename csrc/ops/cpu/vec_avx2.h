@@ -48,9 +48,7 @@ VAJRA_INLINE F add(F a, F b) { return {_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(
 VAJRA_INLINE F sub(F a, F b) { return {_mm256_sub_ps(a.lo, b.lo), _mm256_sub_ps(a.hi, b.hi)}; }
 VAJRA_INLINE F mul(F a, F b) { return {_mm256_mul_ps(a.lo, b.lo), _mm256_mul_ps(a.hi, b.hi)}; }
 VAJRA_INLINE F div(F a, F b) { return {_mm256_div_ps(a.lo, b.lo), _mm256_div_ps(a.hi, b.hi)}; }
-VAJRA_INLINE F fma(F a, F b, F c) {
-  return {_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
-}
+VAJRA_INLINE F fma(F a, F b, F c) { return {_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)}; }
 VAJRA_INLINE F max(F a, F b) { return {_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi)}; }
 VAJRA_INLINE F min(F a, F b) { return {_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi)}; }
 VAJRA_INLINE F round(F a) {
@@ -130,9 +128,7 @@ struct Dot {
     if constexpr (W == DType::kF16) return load_f16(reinterpret_cast<const uint16_t*>(p));
     return load(reinterpret_cast<const float*>(p));
   }
-  VAJRA_INLINE F step(F acc, A a, B b) {
-    return {_mm256_fmadd_ps(a, b.lo, acc.lo), _mm256_fmadd_ps(a, b.hi, acc.hi)};
-  }
+  VAJRA_INLINE F step(F acc, A a, B b) { return {_mm256_fmadd_ps(a, b.lo, acc.lo), _mm256_fmadd_ps(a, b.hi, acc.hi)}; }
 };
 
 // A pair's even element is multiplied first, then its odd one, each a float32 FMA.
