@@ -137,16 +137,16 @@ def test_bytes_that_are_no_utf8(channel: grpc.Channel) -> None:
 def test_another_model_and_a_giant_message(stub: Any) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         generate(stub, request(model="gpt-4"))
-    assert caught.value.code() is grpc.StatusCode.NOT_FOUND  # type: ignore[attr-defined]
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
     with pytest.raises(grpc.RpcError) as caught:
         generate(stub, request("x" * (17 << 20)))
-    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # type: ignore[attr-defined]
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 def test_the_deadline_ends_a_request(stub: Any) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         generate(stub, request(max_tokens=2000), timeout=0.2)  # some two seconds of work
-    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED  # type: ignore[attr-defined]
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 def test_a_request_id_is_taken_while_it_is_in_flight(stub: Any) -> None:
@@ -154,7 +154,7 @@ def test_a_request_id_is_taken_while_it_is_in_flight(stub: Any) -> None:
     next(call)
     with pytest.raises(grpc.RpcError) as caught:
         generate(stub, request(request_id="taken"))
-    assert caught.value.code() is grpc.StatusCode.ALREADY_EXISTS  # type: ignore[attr-defined]
+    assert caught.value.code() is grpc.StatusCode.ALREADY_EXISTS
     call.cancel()
 
 
