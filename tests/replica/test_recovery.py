@@ -102,3 +102,9 @@ async def test_the_torch_backend_serves_and_recovers_too(checkpoint: Path, tmp_p
         tokens, finish = await collect(call)
         assert begin + tokens == undisturbed
         assert finish.failovers == 1
+
+
+async def test_a_manifest_that_is_wrong_ends_it_with_the_field(tmp_path: Path) -> None:
+    wrong = manifest(tmp_path, cache={"blokSize": 16})
+    async with Replica(wrong, tmp_path, wait=False) as replica:
+        assert await replica.process.wait() == 2
