@@ -22,7 +22,7 @@ for sanitizer in "${sanitizers[@]}"; do
   build=$root/build/sanitize-$sanitizer
   cmake -S "$root" -B "$build" -G Ninja -DPython_EXECUTABLE="$python" -DVAJRA_SANITIZE=$sanitizer \
     -DCMAKE_BUILD_TYPE=Debug > /dev/null
-  cmake --build "$build"
+  cmake --build "$build" > "$build/build.log" || { cat "$build/build.log"; exit 1; }
   # A package tree of its own, so that the instrumented module never replaces the real one.
   rm -rf "$build/root" && mkdir -p "$build/root"
   cp -r "$root/replica/vajra" "$build/root/vajra"

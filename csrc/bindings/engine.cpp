@@ -152,7 +152,8 @@ void bind_engine(nb::module_& m) {
       .def_prop_ro("kernels", &Engine::kernels, "Name of the kernel family.");
 
   m.def(
-      "isa", [] { return cpu::isa_name(cpu::selected_isa()); }, "The kernel family that engines use: VAJRA_ISA obeyed.");
+      "isa", [] { return cpu::isa_name(cpu::selected_isa()); },
+      "The kernel family that engines use: VAJRA_ISA obeyed.");
   m.attr("NUMERICS_VERSION") = engine::kNumericsVersion;
 }
 

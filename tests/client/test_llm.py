@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from vajra.client import LLM, InvalidRequestError, SamplingParams, VajraError
+from vajra.client import LLM, DeadlineExceededError, InvalidRequestError, SamplingParams, VajraError
 from vajra.config import ConfigError
 from vajra.models import ModelError
 
@@ -119,6 +119,13 @@ def test_more_prompts_than_the_queue_holds(llm: LLM) -> None:
     one = SamplingParams(temperature=0, max_tokens=1, ignore_eos=True, n=4, detokenize=False)
     results = llm.generate([[number % 97 + 1000] for number in range(260)], one)
     assert [len(r.completions) for r in results] == [4] * 260
+
+
+def test_a_deadline_ends_a_request_and_frees_it(llm: LLM) -> None:
+    endless = SamplingParams(temperature=0, max_tokens=500, ignore_eos=True)
+    with pytest.raises(DeadlineExceededError):
+        llm.generate("A", endless, timeout=0.01)
+    assert llm.generate("A", GREEDY, timeout=60)[0].finish_reason == "length"
 
 
 def test_the_model_is_described(llm: LLM) -> None:

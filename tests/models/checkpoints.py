@@ -117,9 +117,9 @@ def write_tokenizer(path: Path) -> None:
     """A byte-level tokenizer without merges, with a chat template."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-    from vajra.models.piece_format import _ALPHABET
+    from vajra.models.piece_format import BYTE_LEVEL_ALPHABET
 
-    backend = Tokenizer(models.BPE(vocab=dict(_ALPHABET), merges=[]))
+    backend = Tokenizer(models.BPE(vocab=dict(BYTE_LEVEL_ALPHABET), merges=[]))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     backend.add_special_tokens([AddedToken(t, special=True) for t in ("<bos>", "<eos>", "<turn>", "</turn>")])

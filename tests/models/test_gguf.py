@@ -20,7 +20,7 @@ import vajra.models as models
 from vajra.config import ModelConfig
 from vajra.models.gguf_file import GGUFFile
 
-SIZES = {"hidden_size": 256, "intermediate_size": 256, "head_dim": 64}
+SIZES: dict[str, Any] = {"hidden_size": 256, "intermediate_size": 256, "head_dim": 64}
 
 
 def load(path: Path, **options: Any) -> models.LoadedModel:
@@ -90,7 +90,8 @@ def test_llama3_and_yarn_scaling(tmp_path: Path) -> None:
     config, state = hugging_face(folder)
     expected = models.resolve(ModelConfig(model=str(folder), dtype="float32", max_model_len=64)).spec.rope
     plain = write_gguf(tmp_path / "plain.gguf", config, state, "llama")
-    factors = np.float32(load(plain).spec.rope.inv_freq) / np.float32(expected.inv_freq)
+    unscaled = np.array(load(plain).spec.rope.inv_freq, np.float32)
+    factors: npt.NDArray[np.float32] = (unscaled / np.array(expected.inv_freq, np.float32)).astype(np.float32)
     path = write_gguf(tmp_path / "m.gguf", config, state, "llama", extra={"rope_freqs.weight": factors})
     np.testing.assert_allclose(load(path).spec.rope.inv_freq, expected.inv_freq, rtol=2e-7)
 
@@ -105,8 +106,14 @@ def test_llama3_and_yarn_scaling(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
-    sizes = {"vocab_size": 4, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "head_dim": 2}
-    ids = {"bos_token_id": None, "eos_token_id": None}
+    sizes: dict[str, Any] = {
+        "vocab_size": 4,
+        "hidden_size": 8,
+        "intermediate_size": 8,
+        "num_hidden_layers": 1,
+        "head_dim": 2,
+    }
+    ids: dict[str, Any] = {"bos_token_id": None, "eos_token_id": None}
     config, state = hugging_face(make_checkpoint(folder / "hf", "llama", tokenizer=False, **sizes, **ids))
     tokenizer = {"ggml.model": "gpt2", "ggml.tokens": ["a", "b", "c", "d"], "ggml.token_type": [1, 1, 1, 3]}
     return write_gguf(folder / "tiny.gguf", config, state, "llama", tokenizer=tokenizer)

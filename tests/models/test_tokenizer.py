@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import regex
+import regex  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.models.checkpoints import make_checkpoint
@@ -23,12 +23,12 @@ from vajra.config import ModelConfig
 from vajra.models import ModelError
 from vajra.models import Tokenizer as OurTokenizer
 from vajra.models.gguf_file import GGUFFile
-from vajra.models.piece_format import _ALPHABET
+from vajra.models.piece_format import BYTE_LEVEL_ALPHABET
 
 texts = st.text() | st.lists(st.sampled_from(CORPUS + NUMERALS), max_size=3).map(" ".join)
 
 
-BYTE_LETTERS = {b: c for c, b in _ALPHABET.items()}
+BYTE_LETTERS = {b: c for c, b in BYTE_LEVEL_ALPHABET.items()}
 
 
 class ReferenceBPE:

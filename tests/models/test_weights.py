@@ -29,7 +29,8 @@ def load(path: Path, **options: Any) -> models.LoadedModel:
 
 
 def bits(tensor: torch.Tensor) -> npt.NDArray[Any]:
-    return tensor.view(torch.uint16).numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
+    array: npt.NDArray[Any] = (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    return array
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)

@@ -1,9 +1,9 @@
-"""The native engine on SmolLM2-135M-Instruct against transformers, which reads the GGUF file with its own reader."""
+"""The native engine on SmolLM2-135M-Instruct against transformers."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,27 @@ from vajra.engine.sampling import SamplingParams
 from vajra.models import DEFAULT_MODEL, load, load_tokenizer, resolve
 
 Logits = npt.NDArray[np.float32]
-MakeModel = Callable[[str], transformers.PreTrainedModel]
 
 OPTIONS = options(num_blocks=384, max_batch_size=len(PROMPTS), max_batch_tokens=1024)
 
-# Prompts and tokens after each; the whole requirement is the slow one.
-SIZES = [pytest.param((3, 40), id="short"), pytest.param((len(PROMPTS), 200), id="long", marks=pytest.mark.slow)]
+CONFIG = transformers.LlamaConfig(
+    vocab_size=49152,
+    hidden_size=576,
+    intermediate_size=1536,
+    num_hidden_layers=30,
+    num_attention_heads=9,
+    num_key_value_heads=3,
+    max_position_embeddings=8192,
+    rms_norm_eps=1e-5,
+    rope_parameters={"rope_type": "default", "rope_theta": 100000.0},
+    tie_word_embeddings=True,
+    bos_token_id=1,
+    eos_token_id=2,
+)
+
+# Prompts, and tokens after each. The long one is the requirement in full.
+LONG = [pytest.mark.slow, pytest.mark.timeout(1800)]
+SIZES = [pytest.param((3, 40), id="short"), pytest.param((len(PROMPTS), 200), id="long", marks=LONG)]
 
 
 def native(dtype: Any) -> Engine:
@@ -36,27 +51,38 @@ def native(dtype: Any) -> Engine:
     return create_engine(model.spec, model.weights, OPTIONS)
 
 
-@pytest.fixture(scope="module")
-def oracle() -> MakeModel:
-    """make(dtype) -> the model in transformers, weights rounded to dtype; of vajra.models only the file's path."""
-    path = str(resolve(ModelConfig(model=DEFAULT_MODEL, dtype="float32")).path)
-    fields = load_gguf_checkpoint(path)["config"]
-    config = transformers.LlamaConfig(**{k: v for k, v in fields.items() if k != "model_type" and k[0] != "_"})
-    with torch.device("meta"):
-        shapes = transformers.LlamaForCausalLM(config)
-    state = load_gguf_checkpoint(path, return_tensors=True, model_to_load=shapes)["tensors"]
+class Oracle:
+    """The model in transformers, of any dtype; its float32 weights are checked by a test of their own."""
 
-    @functools.cache
-    def make(dtype: str) -> transformers.PreTrainedModel:
+    def __init__(self) -> None:
+        model = load(ModelConfig(model=DEFAULT_MODEL, dtype="float32"))
+        weights = (model.weights.tensor(name) for name in model.weights.names())
+        self._weights = {w.name: torch.from_numpy(w.array.copy()) for w in weights}
+        self.model = functools.cache(self._make)
+        self._exact = functools.lru_cache(maxsize=4)(lambda token_ids: self.logits("float32", token_ids))
+
+    def _make(self, dtype: str) -> transformers.PreTrainedModel:
         with no_init_weights():
-            model = transformers.AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).eval()
-        missing, unexpected = model.load_state_dict(state, strict=False)
+            model = transformers.LlamaForCausalLM._from_config(CONFIG, dtype=getattr(torch, dtype)).eval()
+        missing, unexpected = model.load_state_dict(self._weights, strict=False)
         assert not unexpected
         assert set(missing) == {"lm_head.weight"}
         model.tie_weights()
         return model
 
-    return make
+    def logits(self, dtype: str, token_ids: Sequence[int]) -> Logits:
+        """float32 [tokens, vocab]."""
+        with torch.inference_mode():
+            return np.asarray(self.model(dtype)(torch.tensor([list(token_ids)])).logits[0].float().numpy())
+
+    def exact(self, token_ids: Sequence[int]) -> Logits:
+        """As `logits` of float32; those of a few sequences are kept."""
+        return self._exact(tuple(token_ids))
+
+
+@pytest.fixture(scope="module")
+def oracle() -> Oracle:
+    return Oracle()
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +104,6 @@ def sequences(request: pytest.FixtureRequest, float32_engine: Engine) -> list[li
     return [p + [t.token_id for t in out] for p, out in zip(prompts, outputs, strict=True)]
 
 
-def logits_of(model: transformers.PreTrainedModel, token_ids: list[int]) -> Logits:
-    with torch.inference_mode():
-        return np.asarray(model(torch.tensor([token_ids])).logits[0].float().numpy())
-
-
 def log_softmax(logits: Logits) -> npt.NDArray[np.float64]:
     return np.asarray(torch.tensor(logits).double().log_softmax(-1).numpy())
 
@@ -93,28 +114,42 @@ def divergence(want: Logits, got: Logits) -> npt.NDArray[np.float64]:
     return np.asarray((np.exp(p) * (p - q)).sum(-1))
 
 
-def test_float32_equals_transformers(oracle: MakeModel, sequences: list[list[int]], float32_engine: Engine) -> None:
-    model = oracle("float32")
+@pytest.mark.slow
+def test_weights_and_config_are_those_that_transformers_reads() -> None:
+    """By transformers' own GGUF reader, which the other tests do without because it takes its time."""
+    model = load(ModelConfig(model=DEFAULT_MODEL, dtype="float32"))
+    path = str(model.resolved.path)
+    with torch.device("meta"):
+        shapes = transformers.LlamaForCausalLM(CONFIG)
+    want = load_gguf_checkpoint(path, return_tensors=True, model_to_load=shapes)
+    config = CONFIG.to_dict() | CONFIG.rope_parameters
+    read = {k: v for k, v in want["config"].items() if k in config and k not in ("pad_token_id", "_name_or_path")}
+    assert {k: config[k] for k in read} == pytest.approx(read)
+    assert set(model.weights.names()) == set(want["tensors"])
+    for name in model.weights.names():
+        assert np.array_equal(model.weights.tensor(name).array, want["tensors"][name].numpy()), name
+
+
+def test_float32_equals_transformers(oracle: Oracle, sequences: list[list[int]], float32_engine: Engine) -> None:
     driver = Driver(float32_engine, OPTIONS)
     for token_ids in sequences:
-        want, got = logits_of(model, token_ids), driver.teacher_force(token_ids)
+        want, got = oracle.exact(token_ids), driver.teacher_force(token_ids)
         assert np.abs(got - want).max() <= 1e-4 * np.abs(want).max()
         best = np.sort(want, axis=-1)[:, -2:]
         clear = best[:, 1] - best[:, 0] > 1e-3
         assert (got.argmax(-1) == want.argmax(-1))[clear].all()
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", ["bfloat16", pytest.param("float16", marks=pytest.mark.slow)])  # torch's is slow
 def test_half_precision_is_no_further_from_float32_than_torchs_own(
-    dtype: str, oracle: MakeModel, sequences: list[list[int]]
+    dtype: str, oracle: Oracle, sequences: list[list[int]]
 ) -> None:
-    exact, half = oracle("float32"), oracle(dtype)
     engine = native(dtype)
     driver = Driver(engine, OPTIONS)
     ours, theirs = [], []
     for token_ids in sequences:
-        want = logits_of(exact, token_ids)
+        want = oracle.exact(token_ids)
         ours.append(divergence(want, driver.teacher_force(token_ids)))
-        theirs.append(divergence(want, logits_of(half, token_ids)))
+        theirs.append(divergence(want, oracle.logits(dtype, token_ids)))
     engine.close()
     assert np.concatenate(ours).mean() <= 1.1 * np.concatenate(theirs).mean()

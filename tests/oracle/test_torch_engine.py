@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import torch
 from tests.oracle.checkpoints import CHECKPOINTS, random_checkpoint
 from tests.oracle.driver import TIMEOUT, Driver, options
 
@@ -13,6 +14,7 @@ from vajra.engine.api import BatchPlan, EngineError, FinishReason, PlanItem
 from vajra.engine.sampling import SamplingParams
 from vajra.engine.torch_engine import TorchEngine
 
+DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 GREEDY = SamplingParams(temperature=0.0, max_tokens=12)
 
 
@@ -28,10 +30,11 @@ def engine() -> Iterator[TorchEngine]:
     engine.close()
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", CHECKPOINTS)
-def test_logits_equal_transformers(name: str) -> None:
+def test_logits_equal_transformers(name: str, device: str) -> None:
     checkpoint = random_checkpoint(name)
-    engine = TorchEngine(checkpoint.spec, checkpoint.weights, options())
+    engine = TorchEngine(checkpoint.spec, checkpoint.weights, options(device=device))
     tokens = prompt_of(300)
     want = checkpoint.logits(tokens)
     for chunk in (None, 37):

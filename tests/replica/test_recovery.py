@@ -31,6 +31,31 @@ async def test_a_killed_worker_changes_no_token(checkpoint: Path, tmp_path: Path
         assert status.phase == control_pb2.REPLICA_PHASE_SERVING
 
 
+async def test_whatever_happens_to_others_tokens_are_the_same(checkpoint: Path, tmp_path: Path) -> None:
+    """More sequences than slots; some are cancelled at odd moments, the worker dies twice in between."""
+    async with Replica(manifest(checkpoint, recovery=RECOVERY), tmp_path) as replica:
+        empty = await replica.room(lambda room: True)
+        messages = [request(f"{i}", PROMPT * (i + 1), 100 + 10 * i, seed=i) for i in range(20)]
+        undisturbed = [(await replica.generate(message))[0] for message in messages[::2]]
+        calls = [replica.run(message) for message in messages]
+        begun = [await read(calls[0], 10)]
+        await replica.kill_worker()
+        for index, call in enumerate(calls[1::2]):
+            if index % 2:
+                await read(call, 1 + 3 * index)
+            call.cancel()
+            if index == 5:
+                await replica.kill_worker()
+        rest = await asyncio.gather(*(collect(call) for call in calls[::2]))
+        tokens = [tokens for tokens, _ in rest]
+        tokens[0] = begun[0] + tokens[0]
+        assert tokens == undisturbed
+        room = await replica.room(lambda room: room.free_slots == empty.free_slots)
+        assert room.free_blocks == empty.free_blocks
+        assert (await replica.status()).workers[0].restarts == 2
+        assert not (await replica.status()).notices
+
+
 async def test_a_worker_that_stands_still_is_killed_and_replaced(checkpoint: Path, tmp_path: Path) -> None:
     async with Replica(manifest(checkpoint, recovery=RECOVERY), tmp_path) as replica:
         undisturbed, _ = await replica.generate(request("u", PROMPT, 600))
@@ -66,3 +91,20 @@ async def test_a_model_that_cannot_load_is_reported_once(tmp_path: Path) -> None
         assert status.phase == control_pb2.REPLICA_PHASE_FAILED
         assert "empty" in status.message
         assert status.workers[0].restarts == 0
+
+
+async def test_the_torch_backend_serves_and_recovers_too(checkpoint: Path, tmp_path: Path) -> None:
+    async with Replica(manifest(checkpoint, native=False, recovery=RECOVERY), tmp_path) as replica:
+        undisturbed, _ = await replica.generate(request("u", PROMPT, 100, seed=None))
+        call = replica.run(request("d", PROMPT, 100, seed=None))
+        begin = await read(call, 5)
+        await replica.kill_worker()
+        tokens, finish = await collect(call)
+        assert begin + tokens == undisturbed
+        assert finish.failovers == 1
+
+
+async def test_a_manifest_that_is_wrong_ends_it_with_the_field(tmp_path: Path) -> None:
+    wrong = manifest(tmp_path, cache={"blokSize": 16})
+    async with Replica(wrong, tmp_path, wait=False) as replica:
+        assert await replica.process.wait() == 2

@@ -39,8 +39,15 @@ class Descending {
     constexpr float kInf = std::numeric_limits<float>::infinity();
     float low = float(zmax_ - depth_);
     if (bands_++ == 6 || !(low < high_)) low = -kInf, exhausted_ = true;
-    for (int64_t i = 0; i < n_; ++i)
-      if (z_[i] >= low && z_[i] < high_ && z_[i] > -kInf) heap_.push_back({z_[i], int32_t(i)});
+    constexpr int64_t kSpan = 64;  // few spans have a candidate; the others are passed over at vector speed
+    for (int64_t begin = 0; begin < n_; begin += kSpan) {
+      const int64_t end = std::min(begin + kSpan, n_);
+      int found = 0;
+      for (int64_t i = begin; i < end; ++i) found |= int(z_[i] >= low) & int(z_[i] < high_);
+      if (!found) continue;
+      for (int64_t i = begin; i < end; ++i)
+        if (z_[i] >= low && z_[i] < high_ && z_[i] > -kInf) heap_.push_back({z_[i], int32_t(i)});
+    }
     if (!started_)  // the top band is closed above, also when the maximum is +inf
       for (int64_t i = 0; i < n_; ++i)
         if (z_[i] == kInf) heap_.push_back({z_[i], int32_t(i)});

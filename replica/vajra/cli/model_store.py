@@ -1,4 +1,4 @@
-"""Which models this machine has, and fetching more."""
+"""What `vajra model` shows of the local store (`vajra.models.store`)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any
 
 from vajra.cli.output import Progress
 from vajra.config import ModelConfig
-from vajra.models import ResolvedModel, load
-from vajra.models.embedded import EMBEDDED
+from vajra.models import ResolvedModel, list_models, load, pull
 
 
 def fetch(model: str, *, revision: str | None, download_dir: str | None, progress: Progress) -> ResolvedModel:
-    """Fetches and checks a model, weights too. Raises ModelError."""
+    """Fetches and checks a model, weights too; a local one is only checked. Raises ModelError."""
+    if not Path(model).exists():
+        pull(model, revision=revision, download_dir=download_dir, progress=progress)
     config = ModelConfig(model=model, revision=revision, download_dir=download_dir, dtype="auto")
     return load(config, progress=progress).resolved
 
@@ -35,30 +36,13 @@ def describe(resolved: ResolvedModel) -> dict[str, Any]:
 
 def installed() -> list[dict[str, Any]]:
     """Embedded models, fetched or not, then the hub's cache."""
-    rows = []
-    for model in EMBEDDED.values():
-        here = model.is_present()
-        rows.append(
-            _row(
-                model.name,
-                "embedded",
-                "ready" if here else "not fetched",
-                model.gguf_bytes,
-                model.path() if here else "",
-            )
-        )
-    from huggingface_hub import scan_cache_dir
-    from huggingface_hub.errors import CacheNotFound
-
-    try:
-        repos = scan_cache_dir().repos
-    except CacheNotFound:
-        repos = frozenset()
-    for repo in sorted(repos, key=lambda r: r.repo_id):
-        if repo.repo_type == "model":
-            rows.append(_row(repo.repo_id, "hub", "cached", repo.size_on_disk, repo.repo_path))
-    return rows
-
-
-def _row(model: str, source: str, state: str, size: int, path: Path | str) -> dict[str, Any]:
-    return {"model": model, "source": source, "state": state, "bytes": size, "path": str(path)}
+    return [
+        {
+            "model": model.reference,
+            "source": model.source,
+            "state": "ready" if model.present else "not fetched",
+            "bytes": model.size_bytes,
+            "path": str(model.path) if model.present else "",
+        }
+        for model in list_models()
+    ]

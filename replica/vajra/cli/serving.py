@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 import sys
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ def serve_until_interrupted(
     from vajra.client.startup import fetch, readable
     from vajra.gateway import serve
 
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     with ExitStack() as stack:
         progress = readable(stack.enter_context(progress_bars()))
         fetch(deployment, progress)

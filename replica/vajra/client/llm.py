@@ -71,6 +71,7 @@ class LLM:
         prompts: Prompt | Sequence[Prompt],
         sampling: SamplingParams | Sequence[SamplingParams] | None = None,
         *,
+        timeout: float | None = None,
         progress_bar: bool | None = None,
     ) -> list[GenerationResult]:
         """Answers every prompt, batched together; one result per prompt, in order.
@@ -78,6 +79,7 @@ class LLM:
         Args:
             prompts: one prompt or many. A list of ints, or of messages, is one.
             sampling: one for all, or one per prompt.
+            timeout: seconds for each prompt, from when it is handed over.
             progress_bar: shown on a terminal unless False.
 
         Raises:
@@ -87,28 +89,40 @@ class LLM:
         params = _per_prompt(sampling, len(many))
         self._check_open()
         with counting_bar("generating", len(many), progress_bar) as advance:
-            return self._background.run(self._generate_all(many, params, advance))
+            return self._background.run(self._generate_all(many, params, timeout, advance))
 
-    async def agenerate(self, prompt: Prompt, sampling: SamplingParams | None = None) -> GenerationResult:
+    async def agenerate(
+        self,
+        prompt: Prompt,
+        sampling: SamplingParams | None = None,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 (it travels with the request)
+    ) -> GenerationResult:
         """The whole answer to one prompt, awaited from any event loop."""
         accumulator = Accumulator(prompt)
-        async for delta in self.astream(prompt, sampling):
+        async for delta in self.astream(prompt, sampling, timeout=timeout):
             accumulator.add(delta)
         return accumulator.result()
 
-    def chat(self, messages: Sequence[Message], sampling: SamplingParams | None = None) -> GenerationResult:
+    def chat(
+        self, messages: Sequence[Message], sampling: SamplingParams | None = None, *, timeout: float | None = None
+    ) -> GenerationResult:
         """The answer to a conversation, rendered by the model's chat template."""
-        return self.generate(list(messages), sampling, progress_bar=False)[0]
+        return self.generate(list(messages), sampling, timeout=timeout, progress_bar=False)[0]
 
-    def stream(self, prompt: Prompt, sampling: SamplingParams | None = None) -> Iterator[Delta]:
+    def stream(
+        self, prompt: Prompt, sampling: SamplingParams | None = None, *, timeout: float | None = None
+    ) -> Iterator[Delta]:
         """Deltas as they come. Closing the iterator early frees the request."""
         self._check_open()
-        return self._background.iterate(self._deltas(prompt, sampling))
+        return self._background.iterate(self._deltas(prompt, sampling, timeout))
 
-    def astream(self, prompt: Prompt, sampling: SamplingParams | None = None) -> AsyncGenerator[Delta, None]:
+    def astream(
+        self, prompt: Prompt, sampling: SamplingParams | None = None, *, timeout: float | None = None
+    ) -> AsyncGenerator[Delta, None]:
         """As `stream`, from any event loop."""
         self._check_open()
-        return self._background.aiterate(self._deltas(prompt, sampling))
+        return self._background.aiterate(self._deltas(prompt, sampling, timeout))
 
     def close(self) -> None:
         """Stops the engine and frees its memory; what is in flight fails. May be called twice."""
@@ -126,11 +140,17 @@ class LLM:
         if not self._finalizer.alive:
             raise VajraError("this LLM is closed")
 
-    def _deltas(self, prompt: Prompt, sampling: SamplingParams | None) -> AsyncGenerator[Delta, None]:
-        return self._gateway.generate(prompt, sampling or SamplingParams())
+    def _deltas(
+        self, prompt: Prompt, sampling: SamplingParams | None, time_limit: float | None
+    ) -> AsyncGenerator[Delta, None]:
+        return self._gateway.generate(prompt, sampling or SamplingParams(), time_limit)
 
     async def _generate_all(
-        self, prompts: list[Prompt], params: list[SamplingParams], advance: Callable[[], None]
+        self,
+        prompts: list[Prompt],
+        params: list[SamplingParams],
+        time_limit: float | None,
+        advance: Callable[[], None],
     ) -> list[GenerationResult]:
         widest = max((sampling.n for sampling in params), default=1)
         room = asyncio.Semaphore(max(1, _IN_FLIGHT // max(1, widest)))
@@ -138,7 +158,7 @@ class LLM:
         async def one(prompt: Prompt, sampling: SamplingParams) -> GenerationResult:
             async with room:
                 accumulator = Accumulator(prompt)
-                async for delta in self._gateway.generate(prompt, sampling):
+                async for delta in self._gateway.generate(prompt, sampling, time_limit):
                     accumulator.add(delta)
                 advance()
                 return accumulator.result()

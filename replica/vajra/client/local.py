@@ -81,19 +81,22 @@ class LocalGateway:
             fingerprint=self._gateway.fingerprint,
         )
 
-    async def generate(self, prompt: Prompt, sampling: SamplingParams) -> AsyncGenerator[Delta, None]:
-        """Deltas of every choice. Closing it frees the request."""
+    async def generate(
+        self, prompt: Prompt, sampling: SamplingParams, time_limit: float | None
+    ) -> AsyncGenerator[Delta, None]:
+        """Deltas of every choice. Closing it frees the request; so does the end of `time_limit` seconds."""
         try:
-            async with aclosing(self._gateway.generate(to_request(prompt, sampling))) as deltas:
+            async with aclosing(self._gateway.generate(to_request(prompt, sampling, time_limit))) as deltas:
                 async for delta in deltas:
                     yield to_delta(delta)
         except faults.GatewayError as error:
             raise _error(error) from error
 
 
-def to_request(prompt: Prompt, sampling: SamplingParams) -> wire.GenerateRequestData:
+def to_request(prompt: Prompt, sampling: SamplingParams, time_limit: float | None) -> wire.GenerateRequestData:
     values = {field.name: getattr(sampling, field.name) for field in dataclasses.fields(sampling)}
-    return wire.GenerateRequestData(**{**values, "stop": sampling.stop_strings, "prompt": _prompt(prompt)})
+    values |= {"stop": sampling.stop_strings, "prompt": _prompt(prompt), "timeout_seconds": time_limit}
+    return wire.GenerateRequestData(**values)
 
 
 def _prompt(prompt: Prompt) -> wire.Prompt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from vajra.config import VajraDeployment
 
@@ -22,13 +23,16 @@ def fetch(deployment: VajraDeployment, progress: Progress) -> None:
 
     Raises ModelError. Quick, and without a look at any file's content, when there is nothing to fetch.
     """
-    from vajra.models import load
+    config = deployment.replica_config.model_config
+    if Path(config.model).exists():
+        return
     from vajra.models.embedded import EMBEDDED
 
-    config = deployment.replica_config.model_config
     embedded = EMBEDDED.get(config.model)
     if embedded is not None and embedded.is_present(config.download_dir):
         return
+    from vajra.models import load
+
     load(config, progress=progress)
 
 

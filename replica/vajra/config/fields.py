@@ -78,7 +78,8 @@ def fields_of(cls: type[Any]) -> tuple[ConfigField, ...]:
 @functools.cache
 def _fields_of(cls: Hashable) -> tuple[ConfigField, ...]:
     infos: Mapping[str, Any] = getattr(cls, "__pydantic_fields__")  # noqa: B009
-    return tuple(_field(name, info) for name, info in infos.items())
+    spelling = getattr(cls, "__pydantic_config__").get("alias_generator", str)  # noqa: B009
+    return tuple(_field(name, spelling(name), info) for name, info in infos.items())
 
 
 def field_by_key(cls: type[Any], key: str) -> ConfigField | None:
@@ -91,7 +92,7 @@ def field_by_name(cls: type[Any], name: str) -> ConfigField:
     return next(field for field in fields_of(cls) if field.name == name)
 
 
-def _field(name: str, info: Any) -> ConfigField:
+def _field(name: str, key: str, info: Any) -> ConfigField:
     kind, optional = _without_none(info.annotation)
     if info.default_factory is not None:
         # A factory that takes the fields before it (a union's member) gives nothing without them.
@@ -105,7 +106,7 @@ def _field(name: str, info: Any) -> ConfigField:
         if (found := getattr(constraint, limit, None)) is not None
     }
     declared = (info.json_schema_extra or {}).get("option", Option())
-    return ConfigField(name, info.alias or name, kind, optional, default, limits, declared)
+    return ConfigField(name, key, kind, optional, default, limits, declared)
 
 
 def _without_none(annotation: Any) -> tuple[Any, bool]:

@@ -110,11 +110,18 @@ class Dispatcher:
 
     # ---- choices
 
-    async def run(self, choice: Choice) -> None:
-        """Carries a choice to its end, over as many replicas as it takes. Cancelling it frees everything."""
+    def start(self, choice: Choice) -> asyncio.Task[None]:
+        """Queues a choice and carries it to its end, over as many replicas as it takes. Cancelling the task frees
+        everything. `check_room` comes before, for all choices of a request at once."""
+        self._enqueue(choice)
+        task = asyncio.get_running_loop().create_task(self._run(choice))
+        task.add_done_callback(lambda _: self.release(choice))  # a task cancelled at once never runs at all
+        return task
+
+    async def _run(self, choice: Choice) -> None:
         try:
             while True:
-                link = await self._acquire(choice)
+                link = await self._granted(choice)
                 self._running += 1
                 try:
                     if await self._follow(choice, link):
@@ -125,16 +132,14 @@ class Dispatcher:
                     self._dispatch()
                 if choice.close_if_complete():
                     return
+                self._enqueue(choice)
         except RequestError as error:
             choice.stream.fail(error)
-        except asyncio.CancelledError:
-            raise
         except Exception:
             log.exception("choice %s failed", choice.sequence_id)
             choice.stream.fail(InternalError("internal error; the server's log has the details"))
 
-    async def _acquire(self, choice: Choice) -> ReplicaLink:
-        """Waits in the queue for a replica with room."""
+    def _enqueue(self, choice: Choice) -> None:
         if self._lost:
             raise Unavailable(self._lost)
         choice.granted = asyncio.get_running_loop().create_future()
@@ -146,20 +151,28 @@ class Dispatcher:
             deadline=choice.deadline,
             payload=choice,
         )
-        self._queue.put(request, resumed=True)  # `check_room` has kept the bound, for all choices of a request at once
+        self._queue.put(request, resumed=True)  # the bound has been kept by `check_room`
         self._waiting[choice.sequence_id] = choice
-        try:
+        self._dispatch()
+
+    async def _granted(self, choice: Choice) -> ReplicaLink:
+        """Waits for a replica with room."""
+        assert choice.granted is not None
+        link = await choice.granted
+        choice.granted = None
+        del self._waiting[choice.sequence_id]
+        return link
+
+    def release(self, choice: Choice) -> None:
+        """Takes a choice that will not run after all out of the queue, at once. Idempotent."""
+        granted, choice.granted = choice.granted, None
+        if granted is None:
+            return
+        del self._waiting[choice.sequence_id]
+        if self._queue.cancel(choice.sequence_id) is None and granted.done() and not granted.cancelled():
+            if granted.exception() is None:  # it was counted as sent
+                self._queue.settle(granted.result().index, choice.sequence_id)
             self._dispatch()
-            return await choice.granted
-        except asyncio.CancelledError:
-            if choice.granted.done() and not choice.granted.cancelled() and choice.granted.exception() is None:
-                self._queue.settle(choice.granted.result().index, choice.sequence_id)
-                self._dispatch()
-            raise
-        finally:
-            choice.granted = None
-            del self._waiting[choice.sequence_id]
-            self._queue.cancel(choice.sequence_id)
 
     async def _follow(self, choice: Choice, link: ReplicaLink) -> bool:
         """One Run stream. True when the choice has ended, False when it has to go on elsewhere."""

@@ -224,7 +224,7 @@ class Gateway:
             )
         self._generations.add(generation)
         self._idle.clear()
-        generation.start(stream, choices, self._dispatcher.run)
+        generation.start(stream, choices, self._dispatcher)
         return generation
 
     async def _admit(self, checked: Sequence[Checked], num_choices: int) -> list[Admitted]:

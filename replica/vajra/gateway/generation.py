@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from vajra.gateway.choice import Choice
+from vajra.gateway.dispatcher import Dispatcher
 from vajra.gateway.errors import DeadlineExceeded, RequestError
 from vajra.gateway.request import Delta, FinishReason
 from vajra.gateway.stream import DeltaStream
@@ -21,20 +21,19 @@ class Generation:
         self.choices: Sequence[Choice] = ()
         self.error: RequestError | None = None
         self.stream: DeltaStream
+        self._dispatcher: Dispatcher
         self._on_end: Callable[[Generation], None] | None = on_end
         self._tasks: list[asyncio.Task[None]] = []
         self._timer: asyncio.TimerHandle | None = None
 
-    def start(
-        self, stream: DeltaStream, choices: Sequence[Choice], run: Callable[[Choice], Coroutine[Any, Any, None]]
-    ) -> None:
+    def start(self, stream: DeltaStream, choices: Sequence[Choice], dispatcher: Dispatcher) -> None:
         """Sets the choices going; the deadline of the first one is that of all."""
         loop = asyncio.get_running_loop()
-        self.stream, self.choices = stream, choices
+        self.stream, self.choices, self._dispatcher = stream, choices, dispatcher
         deadlines = [choice.deadline for choice in choices if choice.deadline is not None]
         if deadlines:
             self._timer = loop.call_at(min(deadlines), self._expire)
-        self._tasks = [loop.create_task(run(choice)) for choice in choices]
+        self._tasks = [dispatcher.start(choice) for choice in choices]
 
     async def take(self) -> list[Delta]:
         """Waits for news and takes all of it, at most one delta per choice; [] is the end. Raises RequestError."""
@@ -46,8 +45,9 @@ class Generation:
 
     def cancel(self) -> None:
         """Frees all that still runs, here and in the replicas."""
-        for task in self._tasks:
+        for task, choice in zip(self._tasks, self.choices, strict=False):
             task.cancel()
+            self._dispatcher.release(choice)
 
     def abort(self) -> None:
         """Ends every open choice with FinishReason.ABORTED: what was generated is kept."""

@@ -74,9 +74,13 @@ class ReplicaLauncher:
         command = [sys.executable, "-m", "vajra.replica", "--spec-file", str(self.spec_file), "--listen", address]
         command += ["--replica-index", str(index), "--num-local-replicas", str(self.num_replicas)]
         command += ["--parent-fd", str(self._read_end)]
-        # A session of its own keeps a terminal's Ctrl-C away: draining is ours to order. Its words go to stderr.
+        # A session of its own keeps a terminal's Ctrl-C away: draining is ours to order.
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=2, pass_fds=(self._read_end,), start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,  # it logs to stderr
+            pass_fds=(self._read_end,),
+            start_new_session=True,
         )
         return ReplicaProcess(process, address)
 

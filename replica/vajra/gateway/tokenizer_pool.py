@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import array
 import asyncio
-import contextlib
-import itertools
 import logging
+import subprocess
 import sys
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from vajra.gateway.errors import InternalError
-from vajra.gateway.tokenizer_worker import ADD_SPECIAL_TOKENS, FAILED, HEADER
+from vajra.gateway.tokenizer_worker import ADD_SPECIAL_TOKENS, FAILED, HEADER, read_frame
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 # another process and back costs, and the tokenizer (Rust) releases the interpreter's lock while it works.
 INLINE_CHARACTERS = 4096
 IDLE_SECONDS = 60.0  # a worker without work goes, and gives its memory back
-_ATTEMPTS = 2
+_ATTEMPTS = 3
 
 
 class Encoder(Protocol):
@@ -46,6 +46,7 @@ class TokenizerPool:
         self._tokenizer = tokenizer
         self._spec_file = spec_file
         self._max_workers = max_workers
+        self._threads = ThreadPoolExecutor(max(1, max_workers), thread_name_prefix="tokenizer")
         self._jobs: deque[_Job] = deque()
         self._arrived = asyncio.Event()
         self._idle = 0
@@ -73,6 +74,7 @@ class TokenizerPool:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._threads.shutdown()
         for job in self._jobs:
             job.done.cancel()
 
@@ -102,23 +104,20 @@ class TokenizerPool:
             self._idle -= 1
 
     async def _work(self) -> None:
-        """One worker process, from its first job to idleness or death."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "vajra.gateway.tokenizer_worker", str(self._spec_file)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
+        """One worker process, from its first job to idleness or death. A thread talks to it, for pipes block."""
+        command = [sys.executable, "-m", "vajra.gateway.tokenizer_worker", str(self._spec_file)]
+        process = subprocess.Popen(  # noqa: ASYNC220 (exec is quick; asyncio's own would race for the exit status)
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
-        assert process.stdin is not None
-        assert process.stdout is not None
+        loop = asyncio.get_running_loop()
         try:
-            for number in itertools.count():
-                job = await self._next()
-                if job is None:
+            while (job := await self._next()) is not None:
+                if process.poll() is not None:  # it died while it had nothing to do: the job is not to blame
+                    self._hand_over(job)
                     return
                 try:
-                    ids = await _exchange(process.stdin, process.stdout, number, job)
-                except (OSError, asyncio.IncompleteReadError):
+                    ids = await loop.run_in_executor(self._threads, _exchange, process, job)
+                except (OSError, EOFError):
                     self._retry(job)
                     return
                 except InternalError as error:
@@ -127,28 +126,35 @@ class TokenizerPool:
                     if not job.done.done():
                         job.done.set_result(ids)
         finally:
-            process.stdin.close()
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+            process.kill()
+            process.communicate()  # reaps it and closes the pipes, which ends the thread too
 
     def _retry(self, job: _Job) -> None:
         job.attempts += 1
         log.warning("a tokenizer worker died over a text of %d bytes", len(job.text))
         if job.attempts < _ATTEMPTS:
-            # This worker is on its way out: its place is free for the one that follows.
-            self._tasks.discard(asyncio.current_task())
-            self._put(job)
+            self._hand_over(job)
         else:
             _settle(job, InternalError(f"tokenizer workers died {_ATTEMPTS} times over this text"))
 
+    def _hand_over(self, job: _Job) -> None:
+        """Queues a job again. This worker is on its way out: its place is free for the one that follows."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.discard(task)
+        self._put(job)
 
-async def _exchange(stdin: asyncio.StreamWriter, stdout: asyncio.StreamReader, number: int, job: _Job) -> list[int]:
-    stdin.write(HEADER.pack(number, job.flags, len(job.text)))
-    stdin.write(job.text)
-    await stdin.drain()
-    _, flags, length = HEADER.unpack(await stdout.readexactly(HEADER.size))
-    data = await stdout.readexactly(length)
+
+def _exchange(process: subprocess.Popen[bytes], job: _Job) -> list[int]:
+    """Sends a text and waits for its ids. Raises OSError or EOFError when the worker dies."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(HEADER.pack(job.flags, len(job.text)) + job.text)
+    process.stdin.flush()
+    frame = read_frame(process.stdout)
+    if frame is None:
+        raise EOFError
+    flags, data = frame
     if flags & FAILED:
         raise InternalError(f"the tokenizer failed: {data.decode('utf-8', 'replace')}")
     ids = array.array("I")

@@ -1,8 +1,8 @@
 """`python -m vajra.gateway.tokenizer_worker`: one tokenizer, fed through stdin, answering on stdout.
 
-Exec'ed, never forked: the gateway holds gRPC threads. Frames are a little-endian (id, flags, length) header and
-that many bytes: UTF-8 text down, uint32 ids up, so that a long prompt costs neither side an object per token
-on the wire. The end of stdin is the end of the worker.
+Exec'ed, never forked: the gateway holds gRPC threads. One text at a time: a frame is a little-endian (flags, length)
+header and that many bytes: UTF-8 text down, uint32 ids up, so that a long prompt costs neither side an object per
+token on the wire. The end of stdin is the end of the worker.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import signal
 import struct
 import sys
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
-HEADER = struct.Struct("<QII")  # job, flags, bytes
+HEADER = struct.Struct("<II")  # flags, bytes
 ADD_SPECIAL_TOKENS = 1
 FAILED = 2  # the answer is a message, not ids
 
@@ -33,25 +33,26 @@ def main() -> int:
     deployment = VajraDeployment.from_dict(json.loads(Path(sys.argv[1]).read_text()))
     tokenizer = load_tokenizer(resolve(deployment.replica_config.model_config))
     while (frame := read_frame(requests)) is not None:
-        job, flags, data = frame
+        flags, data = frame
         try:
             ids = tokenizer.encode(data.decode(), add_special_tokens=bool(flags & ADD_SPECIAL_TOKENS))
             answer, flags = array.array("I", ids).tobytes(), 0
         except Exception as error:
             answer, flags = f"{type(error).__name__}: {error}".encode(), FAILED
-        answers.write(HEADER.pack(job, flags, len(answer)))
+        answers.write(HEADER.pack(flags, len(answer)))
         answers.write(answer)
         answers.flush()
     return 0
 
 
-def read_frame(stream: BinaryIO) -> tuple[int, int, bytes] | None:
-    """(job, flags, data), or None at the end."""
+def read_frame(stream: IO[bytes]) -> tuple[int, bytes] | None:
+    """(flags, data), or None at the end."""
     header = stream.read(HEADER.size)
     if len(header) < HEADER.size:
         return None
-    job, flags, length = HEADER.unpack(header)
-    return job, flags, stream.read(length)
+    flags, length = HEADER.unpack(header)
+    data = stream.read(length)
+    return (flags, data) if len(data) == length else None
 
 
 if __name__ == "__main__":

@@ -64,6 +64,7 @@ def _environment() -> Any:
     )
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _raise_exception
+    environment.globals["dict"] = lambda *args, **kwargs: dict(*args, **kwargs)  # not the class: no type to climb
     environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
     return environment
 

@@ -20,6 +20,12 @@ _LLAMA3_WORDS = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 _QWEN2_WORDS = _LLAMA3_WORDS.replace(r"\p{N}{1,3}", r"\p{N}")
+_TEKKEN_WORDS = (
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
+    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_WHOLE_WORDS = ("llama-bpe", "tekken")  # a word that is an entry is taken whole, whatever the merges say
 
 
 def build(file: GGUFFile) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
@@ -54,11 +60,14 @@ def _byte_level(file: GGUFFile, tokens: list[str]) -> tokenizers.Tokenizer:
             f"{file.path}: pre-tokenizer {pre!r} is not supported, only {', '.join(_PRE_TOKENIZERS)}. Put the model's "
             f"tokenizer.json beside the file."
         )
+    vocab = _vocab(tokens)
     merges = [tuple(merge.split(" ", 1)) for merge in file.metadata.get("tokenizer.ggml.merges", [])]
-    try:
-        model = models.BPE(vocab=_vocab(tokens), merges=merges, ignore_merges=pre == "llama-bpe")
-    except Exception as e:  # the library raises plain Exception
-        raise ModelError(f"{file.path}: vocabulary and merges do not fit together: {e}.") from e
+    for merge in merges:  # checked here: the library panics on what does not fit
+        if len(merge) != 2 or "".join(merge) not in vocab or not all(part in vocab for part in merge):
+            raise ModelError(
+                f"{file.path}: merge {' '.join(merge)!r} does not fit the vocabulary. Fetch the file again."
+            )
+    model = models.BPE(vocab=vocab, merges=merges, ignore_merges=pre in _WHOLE_WORDS)
     tokenizer = Tokenizer(model)
     if pre == "qwen2":
         tokenizer.normalizer = normalizers.NFC()
@@ -95,6 +104,7 @@ _PRE_TOKENIZERS: dict[str, Callable[[], Any]] = {
     "gpt-2": _gpt2,
     "llama-bpe": _words(_LLAMA3_WORDS),
     "qwen2": _words(_QWEN2_WORDS),
+    "tekken": _words(_TEKKEN_WORDS),
 }
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from vajra.models.gguf_file import GGML_TYPES, GGUFFile, GGUFTensor
 from vajra.models.layout import check_tensors, expected_shapes, target_dtype
 from vajra.models.spec import ModelSpec
-from vajra.models.tensor import Tensor, convert
+from vajra.models.tensor import Tensor, convert, from_float32
 
 _TOP = {
     "token_embd.weight": "model.embed_tokens.weight",
@@ -65,25 +65,24 @@ class GGUFWeights:
         return list(self._shapes)
 
     def tensor(self, name: str) -> Tensor:
-        shape = self._shapes[name]
-        tensor = read_tensor(self._file, self._tensors[name], name)
+        dtype = target_dtype(self._spec, self._shapes[name])
+        tensor = read_tensor(self._file, self._tensors[name], name, dtype)
         if self._interleaved and name.endswith(("q_proj.weight", "k_proj.weight")):
             tensor = Tensor(name, tensor.dtype, _rejoin_halves(tensor.array, self._spec.head_dim))
-        return convert(tensor, target_dtype(self._spec, shape), where=str(self._file.path))
+        return tensor
 
 
-def read_tensor(file: GGUFFile, entry: GGUFTensor, name: str) -> Tensor:
-    """One tensor in its own float format, or dequantised to float32."""
-    kind = GGML_TYPES[entry.ggml_type][0]
-    data = file.data(entry)
+def read_tensor(file: GGUFFile, entry: GGUFTensor, name: str, dtype: str) -> Tensor:
+    """One tensor, dequantised and converted to `dtype`; a view of the file where it is of that dtype already."""
+    kind, data, where = GGML_TYPES[entry.ggml_type][0], file.data(entry), str(file.path)
     if kind in _DIRECT:
-        numpy_dtype, dtype = _DIRECT[kind]
-        return Tensor(name, dtype, data.view(numpy_dtype).reshape(entry.shape))
+        numpy_dtype, stored = _DIRECT[kind]
+        return convert(Tensor(name, stored, data.view(numpy_dtype).reshape(entry.shape)), dtype, where=where)
     from gguf import GGMLQuantizationType
     from gguf.quants import dequantize
 
-    rows = data.reshape(*entry.shape[:-1], -1)
-    return Tensor(name, "float32", dequantize(rows, GGMLQuantizationType(entry.ggml_type)))
+    blocks, ggml_type = data.reshape(*entry.shape[:-1], -1), GGMLQuantizationType(entry.ggml_type)
+    return from_float32(name, entry.shape, lambda rows: dequantize(blocks[rows], ggml_type), dtype, where=where)
 
 
 def _rejoin_halves(array: npt.NDArray[np.generic], head_dim: int) -> npt.NDArray[np.generic]:

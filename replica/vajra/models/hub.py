@@ -25,6 +25,7 @@ class HubRepo:
     commit: str
     files: tuple[str, ...]  # at the top level
     download_dir: str | None
+    offline: Path | None = None  # the cache's folder, when the hub could not be asked
 
 
 def open_repo(repo_id: str, revision: str | None, download_dir: str | None) -> HubRepo:
@@ -58,6 +59,8 @@ def open_repo(repo_id: str, revision: str | None, download_dir: str | None) -> H
 
 def fetch(repo: HubRepo, patterns: Sequence[str], progress: Progress) -> Path:
     """Downloads the top-level files that match, and returns the folder. Raises ModelError."""
+    if repo.offline is not None:
+        return _complete(repo, repo.offline, patterns)
     from huggingface_hub import snapshot_download
 
     try:
@@ -81,16 +84,31 @@ def fetch(repo: HubRepo, patterns: Sequence[str], progress: Progress) -> Path:
     return folder
 
 
+def _complete(repo: HubRepo, folder: Path, patterns: Sequence[str]) -> Path:
+    missing = [name for name in patterns if "*" not in name and name not in repo.files]
+    if missing:
+        raise ModelError(
+            f"{repo.repo_id} is in the local cache without {missing[0]}, and the hub cannot be reached. Pull it again "
+            f"when there is a network."
+        )
+    return folder
+
+
 def _cached(repo_id: str, revision: str | None, download_dir: str | None) -> HubRepo | None:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    """The revision as the cache has it, perhaps in part."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
 
     try:
-        folder = Path(snapshot_download(repo_id, revision=revision, cache_dir=download_dir, local_files_only=True))
-    except (LocalEntryNotFoundError, ValueError):
+        repos = scan_cache_dir(download_dir).repos
+    except (CacheNotFound, ValueError):  # nothing fetched yet
         return None
-    files = tuple(sorted(p.name for p in folder.iterdir() if p.is_file()))
-    return HubRepo(repo_id, revision, folder.name, files, download_dir)
+    for found in (r for repo in repos if repo.repo_id == repo_id for r in repo.revisions):
+        if found.commit_hash == revision or (revision or "main") in found.refs:
+            folder = found.snapshot_path
+            files = tuple(sorted(p.name for p in folder.iterdir() if p.is_file()))
+            return HubRepo(repo_id, revision, found.commit_hash, files, download_dir, folder)
+    return None
 
 
 def _first_line(e: BaseException) -> str:
@@ -99,12 +117,12 @@ def _first_line(e: BaseException) -> str:
 
 def _progress_bar(stage: str, progress: Progress) -> Any:
     """A tqdm that prints nothing and reports the bar that counts the bytes of all files."""
-    from tqdm import tqdm  # type: ignore[import-untyped]
+    from huggingface_hub.utils.tqdm import tqdm
 
-    class Report(tqdm):  # type: ignore[misc]
+    class Report(tqdm):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             self._reports = kwargs.pop("name", None) == "huggingface_hub.snapshot_download"
-            super().__init__(*args, **{**kwargs, "disable": True})
+            super().__init__(*args, **{**kwargs, "disable": True})  # type: ignore[no-untyped-call]
             self._done = int(kwargs.get("initial") or 0)
 
         def update(self, n: float | None = 1) -> bool | None:

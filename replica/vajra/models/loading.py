@@ -171,6 +171,11 @@ def _weights_format(asked: str, where: Location) -> str:
     offered = formats_of(list(where.files))
     if asked == "dummy":
         return "gguf" if "config.json" not in where.files and "gguf" in offered else "dummy"
+    if not offered and where.hub is not None and where.hub.offline is not None:
+        raise ModelError(
+            f"{where.hub.repo_id} is in the local cache without its weights, and the hub cannot be reached. Pull it "
+            f"again when there is a network."
+        )
     if asked == "auto":
         if not offered:
             raise ModelError(f"{where.path} holds no weights: no safetensors, GGUF or PyTorch file. Check the path.")

@@ -64,12 +64,12 @@ def _byte_alphabet() -> dict[str, int]:
     return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
 
 
-_ALPHABET = _byte_alphabet()
+BYTE_LEVEL_ALPHABET = _byte_alphabet()
 
 
 def byte_level_bytes(piece: str) -> bytes:
     """Bytes of a piece in GPT-2's alphabet; a piece with any other character is plain text (an added token)."""
     try:
-        return bytes([_ALPHABET[c] for c in piece])
+        return bytes([BYTE_LEVEL_ALPHABET[c] for c in piece])
     except KeyError:
         return piece.encode()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ NUMPY_DTYPES: dict[str, np.dtype[Any]] = {
     "float16": np.dtype("<f2"),
     "bfloat16": np.dtype("<u2"),  # the bits; numpy has no bfloat16
 }
+_CHUNK_ELEMENTS = 1 << 18  # values in float32 at a time: 1 MiB, within a core's cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +73,39 @@ def convert(tensor: Tensor, dtype: str, *, where: str) -> Tensor:
     """
     if tensor.dtype == dtype:
         return tensor
-    values = to_float32(tensor)
+    array = tensor.array
+
+    def read(rows: slice) -> npt.NDArray[np.float32]:
+        return to_float32(Tensor(tensor.name, tensor.dtype, array[rows]))
+
+    return from_float32(tensor.name, array.shape, read, dtype, where=where)
+
+
+def from_float32(
+    name: str, shape: tuple[int, ...], read: Callable[[slice], npt.NDArray[np.float32]], dtype: str, *, where: str
+) -> Tensor:
+    """A tensor of `dtype` out of `read`, which yields rows [start, stop) as float32.
+
+    A few rows at a time: the float32 form of a large embedding is never in memory whole. Errors as in `convert`.
+    """
+    result = np.empty(shape, NUMPY_DTYPES[dtype])
+    row_elements = max(1, math.prod(shape[1:]))
+    step = max(1, _CHUNK_ELEMENTS // row_elements)
+    for start in range(0, shape[0], step):
+        rows = slice(start, min(start + step, shape[0]))
+        result[rows] = _rounded(name, read(rows), dtype, where)
+    return Tensor(name, dtype, result)
+
+
+def _rounded(name: str, values: npt.NDArray[np.float32], dtype: str, where: str) -> Array:
     if dtype == "float32":
-        return Tensor(tensor.name, dtype, values)
+        return values
     if dtype == "bfloat16":
-        return Tensor(tensor.name, dtype, bfloat16_bits(values))
+        return bfloat16_bits(values)
     with np.errstate(over="ignore"):
         half = values.astype(np.float16)
     if bool(np.any(np.isinf(half) & np.isfinite(values))):
         raise ModelError(
-            f"{where}: tensor {tensor.name} has values beyond float16's range (65504). Use dtype bfloat16 or float32."
+            f"{where}: tensor {name} has values beyond float16's range (65504). Use dtype bfloat16 or float32."
         )
-    return Tensor(tensor.name, dtype, half)
+    return half

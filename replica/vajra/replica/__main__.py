@@ -15,11 +15,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from vajra.replica.limits import StreamLimits
 from vajra.replica.worker_process import WorkerProcess
 from vajra.worker.protocol import Init
 
 
 def _arguments() -> argparse.Namespace:
+    limits = StreamLimits()
     parser = argparse.ArgumentParser(prog="python -m vajra.replica", description="One replica of a VajraDeployment.")
     parser.add_argument("--spec-file", type=Path, required=True, help="VajraDeployment as JSON")
     parser.add_argument("--listen", required=True, help="host:port or unix:/path for gRPC")
@@ -29,9 +31,14 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--parent-fd", type=int, help="a pipe's reading end: exit when its writers are gone")
     parser.add_argument("--memory-bytes", type=int, help="memory to plan with, instead of the cgroup's or machine's")
-    parser.add_argument("--max-unread-bytes", type=int, default=1 << 20, help="cut a reader off that leaves this much")
     parser.add_argument(
-        "--max-unread-seconds", type=float, default=60.0, help="cut a reader off that takes nothing for this long"
+        "--max-unread-bytes", type=int, default=limits.max_unread_bytes, help="cut a reader off that leaves this much"
+    )
+    parser.add_argument(
+        "--max-unread-seconds",
+        type=float,
+        default=limits.max_unread_seconds,
+        help="cut a reader off that takes nothing for this long",
     )
     return parser.parse_args()
 

@@ -7,7 +7,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from enum import Enum
 
 import grpc
@@ -15,6 +14,7 @@ import grpc
 from vajra.config import VajraDeployment
 from vajra.dispatch.v1 import dispatch_pb2
 from vajra.inference.v1 import inference_pb2
+from vajra.replica.limits import StreamLimits
 from vajra.replica.running import FINISH_REASONS, Running, Signal, logprob_message
 from vajra.replica.stream import StreamError, TokenStream
 from vajra.replica.supervisor import Supervisor
@@ -47,14 +47,6 @@ class Phase(Enum):
     RECOVERING = 5
 
 
-@dataclass(slots=True)
-class Limits:
-    """Bounds of one Run stream's buffer."""
-
-    max_unread_bytes: int = 1 << 20
-    max_unread_seconds: float = 60.0
-
-
 class LLMBaseReplicaController:
     """Schedules one batch ahead of the engine, hands tokens to streams, resumes everything after a worker's death.
 
@@ -67,10 +59,10 @@ class LLMBaseReplicaController:
         deployment: VajraDeployment,
         worker: WorkerProcess,
         spawn: Callable[[], WorkerProcess],
-        limits: Limits | None = None,
+        limits: StreamLimits,
     ) -> None:
         self.deployment = deployment
-        self.limits = limits or Limits()
+        self._limits = limits
         self.phase = Phase.STARTING
         self.message = ""
         self.model: Ready | None = None
@@ -94,6 +86,7 @@ class LLMBaseReplicaController:
         self._pump_due = False
         self._audited = True
         self._draining = False
+        self._watches_end = False
         self._room_changed = Signal()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -102,6 +95,11 @@ class LLMBaseReplicaController:
     async def start(self) -> None:
         """Begins to serve as soon as the worker has loaded."""
         await self.supervisor.start()
+
+    def end_watches(self) -> None:
+        """Ends every room stream, for they never end by themselves."""
+        self._watches_end = True
+        self._room_changed.send()
 
     async def stop(self) -> None:
         """Ends streams that are left and the worker."""
@@ -137,9 +135,7 @@ class LLMBaseReplicaController:
         except ValueError as error:
             raise StreamError(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
         self._next_seq_id += 1
-        stream = TokenStream(
-            max_unread_bytes=self.limits.max_unread_bytes, max_unread_seconds=self.limits.max_unread_seconds
-        )
+        stream = TokenStream(self._limits)
         running = Running(sequence, request.sequence_id, params.token_ids, params, stream, now)
         self._running[sequence.seq_id] = running
         self._ids[request.sequence_id] = sequence.seq_id
@@ -298,7 +294,7 @@ class LLMBaseReplicaController:
     async def watch_room(self) -> AsyncIterator[dispatch_pb2.WatchRoomResponse]:
         """The room now, and again whenever it has changed; a slow reader skips to the latest."""
         last: dispatch_pb2.WatchRoomResponse | None = None
-        while True:
+        while not self._watches_end:
             changed = self._room_changed.next
             room = self.room()
             if room != last:

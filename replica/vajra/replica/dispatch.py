@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,6 +12,8 @@ import grpc
 from vajra.dispatch.v1 import dispatch_pb2, dispatch_pb2_grpc
 from vajra.replica.controller import LLMBaseReplicaController
 from vajra.replica.stream import StreamError
+
+log = logging.getLogger(__name__)
 
 _STATUS_SECONDS = 5.0  # how long a reader that was cut off has to take its status
 
@@ -51,7 +54,10 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
             if not (writing and stream.failed.done() and task.uncancel() == 0):
                 raise
             cause = stream.failed.result()
-            await asyncio.wait_for(context.abort(cause.code, str(cause)), _STATUS_SECONDS)
+            try:
+                await asyncio.wait_for(context.abort(cause.code, str(cause)), _STATUS_SECONDS)
+            except TimeoutError:
+                log.warning("sequence %s: %s; it has not taken its status either", request.sequence_id, cause)
         finally:
             writing = False
             self._controller.release(running)

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from vajra.config import ConfigError, LLMBaseReplicaControllerConfig, VajraDeployment
-from vajra.replica.controller import Limits, LLMBaseReplicaController
+from vajra.replica.controller import LLMBaseReplicaController
+from vajra.replica.limits import StreamLimits
 from vajra.replica.server import serve
 from vajra.replica.worker_process import WorkerProcess
 from vajra.scheduling.registry import Registry
@@ -31,7 +32,7 @@ def run(
     """Serves until a signal. The exit status; 2 for a manifest that cannot be served."""
 
     async def main() -> int:
-        limits = Limits(args.max_unread_bytes, args.max_unread_seconds)
+        limits = StreamLimits(args.max_unread_bytes, args.max_unread_seconds)
         controller = controllers.create(deployment.replica_config, deployment, worker, spawn, limits)
         return await serve(controller, args.listen, interactive=args.parent_fd is None)
 

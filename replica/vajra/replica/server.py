@@ -64,7 +64,8 @@ async def serve(controller: LLMBaseReplicaController, listen: str, *, interactiv
         loop.add_signal_handler(number, lambda: controller.drain(0.0))
     await controller.wait_idle()
     follower.cancel()
-    await server.stop(grace=2.0)  # streams have their last word; watchers are cut
+    controller.end_watches()
+    await server.stop(grace=2.0)  # the last words of streams that have just ended
     await controller.stop()
     with contextlib.suppress(asyncio.CancelledError):
         await follower

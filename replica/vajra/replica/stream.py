@@ -9,9 +9,8 @@ import grpc
 
 from vajra.dispatch.v1 import dispatch_pb2
 from vajra.inference.v1 import inference_pb2
+from vajra.replica.limits import StreamLimits
 
-MAX_UNREAD_BYTES = 1 << 20
-MAX_UNREAD_SECONDS = 60.0
 _TOKEN_BYTES = 5
 _ALTERNATIVE_BYTES = 12
 
@@ -35,15 +34,11 @@ class _Delta:
 class TokenStream:
     """A merging buffer between the step loop, which never waits, and one reader, which may be slow.
 
-    Beyond `max_unread_bytes`, or when something has been unread for `max_unread_seconds`, `push` fails the
-    stream with RESOURCE_EXHAUSTED.
+    Beyond its limits `push` fails the stream with RESOURCE_EXHAUSTED.
     """
 
-    def __init__(
-        self, *, max_unread_bytes: int = MAX_UNREAD_BYTES, max_unread_seconds: float = MAX_UNREAD_SECONDS
-    ) -> None:
-        self._max_bytes = max_unread_bytes
-        self._max_seconds = max_unread_seconds
+    def __init__(self, limits: StreamLimits) -> None:
+        self._limits = limits
         self._delta = _Delta()
         self._finish: dispatch_pb2.RunFinish | None = None
         self._wake = asyncio.Event()
@@ -64,7 +59,7 @@ class TokenStream:
             delta.size += _ALTERNATIVE_BYTES * (1 + len(logprob.alternatives))
         if delta.since is None:
             delta.since = now
-        if delta.size > self._max_bytes or now - delta.since > self._max_seconds:
+        if delta.size > self._limits.max_unread_bytes or now - delta.since > self._limits.max_unread_seconds:
             message = (
                 f"the reader is too slow: {len(delta.token_ids)} tokens have been waiting for "
                 f"{now - delta.since:.1f} s; read the stream, or ask for fewer tokens or alternatives"

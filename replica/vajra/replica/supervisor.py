@@ -187,8 +187,11 @@ class Supervisor:
         if self._record > 1:
             delay = self.recovery.backoff_base_seconds * 2.0 ** (self._record - 2)
             await asyncio.sleep(min(delay, self.recovery.backoff_max_seconds))
-        self._worker = self._spawn()
-        await self._connect()
+        try:
+            self._worker = self._spawn()
+            await self._connect()
+        except OSError as error:
+            self._on_failed(f"The worker cannot be started again: {error}.")
 
     async def _watch(self) -> None:
         while True:
@@ -197,7 +200,8 @@ class Supervisor:
             if self.ready and self.pending and standing > self.recovery.stall_timeout_seconds:
                 self.message = (
                     f"Its step counter stood still for {standing:.0f} s with {self.pending} steps pending "
-                    f"(recovery.stallTimeoutSeconds is {self.recovery.stall_timeout_seconds})."
+                    f"(recovery.stallTimeoutSeconds is {self.recovery.stall_timeout_seconds}; "
+                    "if steps may take that long here, raise it or lower the scheduler's chunk size)."
                 )
                 log.error("%s Killing worker %d.", self.message, self.pid)
                 self.ready = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vajra.config import VajraDeployment
@@ -10,6 +10,7 @@ from vajra.engine import create_engine, kv_block_bytes
 from vajra.engine.api import BatchPlan, Engine, EngineOptions, PlanItem
 from vajra.engine.sampling import SamplingParams
 from vajra.models import load
+from vajra.models.tensor import Tensor, WeightSource
 from vajra.worker.memory import num_kv_blocks
 from vajra.worker.protocol import Init, Ready
 from vajra.worker.resources import memory_limit_bytes, num_cores
@@ -34,7 +35,6 @@ def load_engine(init: Init, progress: Callable[[str, float], None]) -> LoadedEng
     config = deployment.replica_config
     scheduler = config.scheduler_config
     max_batch_tokens = max_tokens_per_batch(scheduler)
-    progress("WeightLoad", 0.0)
     model = load(config.model_config, progress=lambda _, done, total: progress("WeightDownload", _part(done, total)))
     block_size = config.cache_config.block_size
     num_blocks = num_kv_blocks(
@@ -57,7 +57,9 @@ def load_engine(init: Init, progress: Callable[[str, float], None]) -> LoadedEng
         num_threads=max(1, num_cores() // init.num_local_replicas),
     )
     native = config.worker_config.use_native_execution_backend
-    engine = create_engine(model.spec, model.weights, options, native=native, cache_key=model.content_key)
+    progress("WeightLoad", 0.0)
+    weights = CountedWeights(model.weights, lambda part: progress("WeightLoad", part))
+    engine = create_engine(model.spec, weights, options, native=native, cache_key=model.content_key)
     progress("WeightLoad", 1.0)
     progress("Warmup", 0.0)
     warm_up(engine)
@@ -72,6 +74,27 @@ def load_engine(init: Init, progress: Callable[[str, float], None]) -> LoadedEng
         notices=list(model.notices),
     )
     return LoadedEngine(engine, ready)
+
+
+class CountedWeights:
+    """A WeightSource that says how many of its tensors have been read: at each whole percent."""
+
+    def __init__(self, source: WeightSource, progress: Callable[[float], None]) -> None:
+        self._source = source
+        self._progress = progress
+        self._read = 0
+
+    def names(self) -> Sequence[str]:
+        """The source's names."""
+        return self._source.names()
+
+    def tensor(self, name: str) -> Tensor:
+        """The source's tensor."""
+        total = len(self._source.names())
+        before, self._read = self._read, min(total, self._read + 1)
+        if self._read * 100 // total > before * 100 // total:
+            self._progress(self._read / total)
+        return self._source.tensor(name)
 
 
 def _part(done: int, total: int) -> float:

@@ -40,7 +40,7 @@ class Fields:
         self._path = path
         for name in body:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
+                near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise InvalidRequest(f"unknown field {self.path(name)!r}{hint}", self.path(name))
 

@@ -1,0 +1,36 @@
+"""The native module's face: its stub is current, and importing vajra.engine stays light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import vajra.engine
+from vajra.engine import _native
+
+
+def test_the_stub_names_what_the_module_has() -> None:
+    stub = ast.parse((Path(vajra.engine.__file__).parent / "_native.pyi").read_text())
+    classes = {
+        n.name: {m.name for m in n.body if isinstance(m, ast.FunctionDef)}
+        for n in stub.body
+        if isinstance(n, ast.ClassDef)
+    }
+    functions = {n.name for n in stub.body if isinstance(n, ast.FunctionDef)}
+    values = {n.target.id for n in stub.body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)}
+    assert {n for n in dir(_native) if not n.startswith("__")} == classes.keys() | functions | values
+    for name, members in classes.items():
+        real = {n for n in vars(getattr(_native, name)) if not n.startswith("__")}
+        assert real == {m for m in members if not m.startswith("__")}, name
+
+
+def test_importing_the_engine_imports_no_torch_and_no_kernels() -> None:
+    code = "import sys, vajra.engine; sys.exit('torch' in sys.modules or 'vajra.engine._native' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_native_module_imports_no_torch() -> None:
+    code = "import sys; from vajra.engine import _native; _native.isa(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

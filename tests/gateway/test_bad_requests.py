@@ -1,0 +1,168 @@
+"""Bad input over HTTP: the right code, a message that names what is wrong, and nothing else disturbed."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+import pytest
+from tests.gateway.harness import MAX_MODEL_LEN, MODEL, VOCABULARY, Server, manifest
+
+COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
+USER = [{"role": "user", "content": "hi"}]
+
+
+def post(server: Server, path: str, body: bytes | dict[str, Any], **headers: str) -> tuple[int, dict[str, Any]]:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    request = urllib.request.Request(server.http + path, data, {"Content-Type": "application/json", **headers})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)["error"]
+
+
+@pytest.fixture(autouse=True)
+def undisturbed(server: Server) -> Any:
+    """What a good request gets does not depend on the bad one beside it."""
+    good = {"prompt": "good", "seed": 5, "max_tokens": 8}
+    yield
+    answers = [post(server, COMPLETIONS, good) for _ in range(2)]
+    assert [status for status, _ in answers] == [200, 200]
+    assert answers[0][1]["choices"] == answers[1][1]["choices"]
+
+
+# body, (parameter, words of the message)
+COMPLETION_FAULTS: list[tuple[dict[str, Any], str, str]] = [
+    ({}, "prompt", "must be a string"),
+    ({"prompt": None}, "prompt", "null"),
+    ({"prompt": ""}, "prompt", "empty"),
+    ({"prompt": []}, "prompt", "empty"),
+    ({"prompt": [[]]}, "prompt", "empty"),
+    ({"prompt": 3}, "prompt", "it is 3"),
+    ({"prompt": [1, "a"]}, "prompt", "neither text nor token ids"),
+    ({"prompt": [1.5]}, "prompt", "neither text nor token ids"),
+    ({"prompt": [5, VOCABULARY]}, "prompt[1]", f"0 to {VOCABULARY - 1}"),
+    ({"prompt": [-1]}, "prompt[0]", "is -1"),
+    ({"prompt": [10**30]}, "prompt[0]", "token ids"),
+    ({"prompt": [1] * MAX_MODEL_LEN}, "prompt", f"at most {MAX_MODEL_LEN - 1}"),
+    ({"prompt": "x" * 9000}, "prompt", "9000 tokens"),
+    ({"prompt": ["x"] * 2000}, "prompt", "at most 1024"),
+    ({"prompt": "\ud800"}, "prompt", "surrogate"),
+    ({"stop": "\udfff"}, "stop[0]", "surrogate"),
+    ({"stop": [""]}, "stop", "1 to 1024 characters"),
+    ({"stop": ["x"] * 17}, "stop", "at most 16"),
+    ({"stop": 5}, "stop", "a list of strings"),
+    ({"temperature": -0.1}, "temperature", "[0, 100]"),
+    ({"temperature": "hot"}, "temperature", "'hot'"),
+    ({"temperature": True}, "temperature", "true"),
+    ({"top_p": 0}, "top_p", "(0, 1]"),
+    ({"top_p": 1.01}, "top_p", "(0, 1]"),
+    ({"min_p": 2}, "min_p", "[0, 1]"),
+    ({"repetition_penalty": 0}, "repetition_penalty", "(0, 100]"),
+    ({"presence_penalty": 3}, "presence_penalty", "[-2, 2]"),
+    ({"frequency_penalty": -3}, "frequency_penalty", "[-2, 2]"),
+    ({"top_k": -1}, "top_k", "at least 0"),
+    ({"n": 0}, "n", "1 to 128"),
+    ({"n": 10**6}, "n", "1 to 128"),
+    ({"n": 1.5}, "n", "an integer"),
+    ({"seed": 1 << 64}, "seed", "64 bits"),
+    ({"max_tokens": 0}, "max_tokens", "at least 1"),
+    ({"max_tokens": 2, "min_tokens": 3}, "min_tokens", "max_tokens, 2"),
+    ({"max_tokens": 2, "max_completion_tokens": 3}, "max_tokens", "one of them"),
+    ({"logprobs": 21}, "logprobs", "0 to 20"),
+    ({"logit_bias": {"x": 1}}, "logit_bias", "a token id"),
+    ({"logit_bias": {"1": 101}}, "logit_bias", "[-100, 100]"),
+    ({"logit_bias": {"1": "a"}}, "logit_bias", "a number"),
+    ({"logit_bias": {"99999": 1}}, "logit_bias", "token ids"),
+    ({"stop_token_ids": [VOCABULARY]}, "stop_token_ids", "token ids"),
+    ({"stream": "yes"}, "stream", "true or false"),
+    ({"stream_options": {"include_usage": True}}, "stream_options", "stream: true"),
+    ({"stream": True, "stream_options": {"usage": True}}, "stream_options.usage", "include_usage"),
+    ({"temprature": 1}, "temprature", "did you mean 'temperature'"),
+    ({"echo": True}, "echo", "not supported"),
+    ({"suffix": "x"}, "suffix", "not supported"),
+    ({"best_of": 4}, "best_of", "use n"),
+]
+
+
+@pytest.mark.parametrize(("body", "param", "words"), COMPLETION_FAULTS, ids=lambda value: str(value)[:50])
+def test_completions(server: Server, body: dict[str, Any], param: str, words: str) -> None:
+    body = body if "prompt" in body or not body else {"prompt": "x", **body}
+    status, error = post(server, COMPLETIONS, body)
+    assert (status, error["type"], error["param"]) == (400, "invalid_request_error", param), error
+    assert words in error["message"]
+
+
+CHAT_FAULTS: list[tuple[dict[str, Any], str, str]] = [
+    ({"messages": None}, "messages", "a list of messages"),
+    ({"messages": []}, "messages", "empty"),
+    ({"messages": ["hi"]}, "messages[0]", "role and content"),
+    ({"messages": [{"content": "hi"}]}, "messages[0].role", "missing"),
+    ({"messages": [{"role": "user"}]}, "messages[0].content", "null"),
+    ({"messages": [{"role": "user", "content": "\ud800"}]}, "messages[0].content", "surrogate"),
+    ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role", "tools"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0].type", "only text"),
+    ({"messages": [{"role": "user", "content": "x", "name": "Bob"}]}, "messages[0].name", "not supported"),
+    ({"tools": [{"type": "function"}]}, "tools", "calls no tools"),
+    ({"response_format": {"type": "json_object"}}, "response_format", "not constrained"),
+    ({"modalities": ["text", "audio"]}, "modalities", "with text"),
+    ({"reasoning_effort": "high"}, "reasoning_effort", "not supported"),
+    ({"top_logprobs": 2}, "top_logprobs", "logprobs: true"),
+    ({"logprobs": True, "top_logprobs": 21}, "logprobs", "0 to 20"),
+    ({"prompt": "x"}, "prompt", "unknown field"),
+]
+
+
+@pytest.mark.parametrize(("body", "param", "words"), CHAT_FAULTS, ids=lambda value: str(value)[:50])
+def test_chats(server: Server, body: dict[str, Any], param: str, words: str) -> None:
+    status, error = post(server, CHAT, {"messages": USER, **body})
+    assert (status, error["param"]) == (400, param), error
+    assert words in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "not valid JSON"),
+        (b"{", "not valid JSON"),
+        (b"[1]", "a JSON object, it is a list"),
+        (b'{"prompt": "\xff"}', "not valid UTF-8"),
+        (b'{"prompt": "x", "temperature": NaN}', "NaN"),
+        (b'{"prompt": "x", "temperature": -Infinity}', "finite"),
+        (b'{"prompt": "x", "temperature": 1e999}', "temperature is inf"),
+        (b'{"prompt": "x", "n": ' + b"9" * 5000 + b"}", "not valid JSON"),
+        (b'{"prompt": ' + b"[" * 100_000, "nested too deeply"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_bodies_that_are_no_request(server: Server, body: bytes, words: str) -> None:
+    status, error = post(server, COMPLETIONS, body)
+    assert status == 400
+    assert words in error["message"]
+
+
+def test_wrong_model_path_method_and_size(server: Server) -> None:
+    status, error = post(server, COMPLETIONS, {"prompt": "x", "model": "gpt-4"})
+    assert (status, error["code"]) == (404, "model_not_found")
+    assert MODEL in error["message"]
+    assert post(server, "/v1/embeddings", {})[0] == 404
+    assert post(server, "/v1/models", {})[0] == 405
+    status, error = post(server, COMPLETIONS, b'{"prompt": "' + b"x" * (17 << 20) + b'"}')
+    assert status == 413
+    assert "16 MiB" in error["message"]
+
+
+def test_an_api_key_is_asked_for(checkpoint: Any) -> None:
+    body = {"prompt": "x", "max_tokens": 1}
+    with Server(manifest(checkpoint), api_key="sésame") as locked:
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "sesame"}):
+            status, error = post(locked, COMPLETIONS, body, **headers)
+            assert (status, error["code"]) == (401, "invalid_api_key")
+        key = "Bearer sésame".encode().decode("latin-1")
+        assert post(locked, COMPLETIONS, body, Authorization=key)[0] == 200
+        with urllib.request.urlopen(f"{locked.http}/health", timeout=60) as response:
+            assert response.status == 200
