@@ -122,8 +122,14 @@ void Engine::sample(StepOutput* out, size_t* next_output, int64_t first, int64_t
   });
   for (size_t i = 0; i < sampled.size(); ++i) {
     Sequence& s = *sampled[i]->seq;
-    s.accept(choices[i].token);
-    out->tokens.push_back({s.id, s.finish, s.params.logprobs >= 0, std::move(choices[i])});
+    const bool valid = choices[i].valid;
+    if (valid) {
+      s.accept(choices[i].token);
+    } else {  // its KV or the weights are damaged: it ends, its batch-mates may be sound
+      s.finish = Finish::kError;
+      choices[i].token = -1;
+    }
+    out->tokens.push_back({s.id, s.finish, valid && s.params.logprobs >= 0, std::move(choices[i])});
   }
 }
 

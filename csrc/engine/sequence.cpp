@@ -15,6 +15,8 @@ void check_params(int64_t id, const sampling::Params& p, int64_t vocab) {
   const auto num = [](auto v) { return std::to_string(v); };
   require(std::isfinite(p.temperature) && p.temperature >= 0, id,
           "temperature is " + num(p.temperature) + "; it must be finite and >= 0");
+  require(p.temperature == 0 || p.temperature >= sampling::kMinTemperature, id,
+          "temperature lies between 0 and 1e-6; use 0 for greedy, or at least 1e-6");
   require(p.top_k >= 0, id, "top_k is " + num(p.top_k) + "; it must be >= 0 (0 keeps all)");
   require(p.top_p > 0 && p.top_p <= 1, id, "top_p is " + num(p.top_p) + "; it must be in (0, 1]");
   require(p.min_p >= 0 && p.min_p <= 1, id, "min_p is " + num(p.min_p) + "; it must be in [0, 1]");

@@ -12,7 +12,7 @@
 
 namespace vajra::engine {
 
-enum class Finish : uint8_t { kNone = 0, kStop = 1, kLength = 2 };
+enum class Finish : uint8_t { kNone = 0, kStop = 1, kLength = 2, kError = 3 };
 
 class Sequence {
  public:

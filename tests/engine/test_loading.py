@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from vajra.models.tensor import Tensor
 
 @pytest.fixture(autouse=True)
 def packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("VAJRA_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("VAJRA_CACHE", str(tmp_path))
     return tmp_path / "packed"
 
 
@@ -66,6 +67,26 @@ def test_a_damaged_cache_is_packed_again(damage: str, packed: Path, caplog: pyte
     assert "is no usable packed model" in caplog.text
     assert source.asked
     assert path.read_bytes() == good
+
+
+def test_the_longest_unused_makes_room(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(key: str) -> Path:
+        before = set(packed.glob("*.bin"))
+        engines.append(create_engine(LLAMA, RandomWeights(LLAMA), OPTIONS, cache_key=key))
+        return next(iter(set(packed.glob("*.bin")) - before), packed)
+
+    engines: list[Engine] = []
+    first, second = load("a"), load("b")
+    (packed / f"{second.stem}.1.part").touch()
+    for age, path in enumerate((second, first)):  # as if made long ago, b after a
+        os.utime(path, (age, age))
+    load("a")
+    monkeypatch.setattr("vajra.engine.packed.KEEP_BYTES", 2 * first.stat().st_size)
+    third = load("c")
+    assert set(packed.glob("*.bin")) == {first, third}
+    load("b")
+    assert set(packed.iterdir()) == {third, second, *packed.glob("*.lock")}
+    assert tokens(engines[0]) == tokens(engines[1])  # whose files are gone
 
 
 def test_a_cache_that_cannot_be_written_costs_a_warning(packed: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -158,6 +158,7 @@ Change = Callable[[Engine], object]
         (lambda e: e.add_sequence(3, [1], 1, greedy(1, logit_bias={3: float("nan")})), "id 3 is not finite"),
         (lambda e: e.add_sequence(3, [1], 1, greedy(1, logprobs=204)), "logprobs is 204"),
         (lambda e: e.add_sequence(3, [1], 1, SamplingParams(temperature=float("nan"), max_tokens=1)), "temperature"),
+        (lambda e: e.add_sequence(3, [1], 1, SamplingParams(temperature=1e-7, max_tokens=1)), "use 0 for greedy"),
         (lambda e: e.add_sequence(3, [1], 1, greedy(1, seed=2**64)), "seed = 18446744073709551616"),
     ],
 )

@@ -57,6 +57,7 @@ COMPLETION_FAULTS: list[tuple[dict[str, Any], str, str]] = [
     ({"stop": ["x"] * 17}, "stop", "at most 16"),
     ({"stop": 5}, "stop", "a list of strings"),
     ({"temperature": -0.1}, "temperature", "[0, 100]"),
+    ({"temperature": 1e-9}, "temperature", "use 0 for greedy"),
     ({"temperature": "hot"}, "temperature", "'hot'"),
     ({"temperature": True}, "temperature", "true"),
     ({"top_p": 0}, "top_p", "(0, 1]"),

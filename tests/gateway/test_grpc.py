@@ -101,6 +101,7 @@ FAULTS: list[tuple[pb.GenerateRequest, str, str]] = [
     (request(None, chat=pb.Chat()), "messages", "empty"),
     (request(sampling=pb.SamplingParams(temperature=float("nan"))), "sampling.temperature", "nan"),
     (request(sampling=pb.SamplingParams(temperature=float("inf"))), "sampling.temperature", "inf"),
+    (request(sampling=pb.SamplingParams(temperature=1e-7)), "sampling.temperature", "use 0 for greedy"),
     (request(sampling=pb.SamplingParams(top_p=0)), "sampling.top_p", "(0, 1]"),
     (request(sampling=pb.SamplingParams(logit_bias={1: float("nan")})), "sampling.logit_bias", "[-100, 100]"),
     (request(sampling=pb.SamplingParams(n=0)), "sampling.n", "1 to 128"),

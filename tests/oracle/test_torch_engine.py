@@ -10,7 +10,7 @@ import torch
 from tests.oracle.checkpoints import CHECKPOINTS, random_checkpoint
 from tests.oracle.driver import TIMEOUT, Driver, options
 
-from vajra.engine.api import BatchPlan, EngineError, FinishReason, PlanItem
+from vajra.engine.api import BatchPlan, EngineError, FinishReason, PlanItem, SampledToken
 from vajra.engine.sampling import SamplingParams
 from vajra.engine.torch_engine import TorchEngine
 
@@ -150,6 +150,7 @@ def test_a_plan_that_cannot_run_is_refused_whole(engine: TorchEngine, plan: Batc
         ([1, 2], 1, {"max_tokens": 1}, "max_tokens is 1"),
         ([1] * 512, 512, {}, "max_model_len 512"),
         ([1], 1, {"temperature": float("nan")}, r"sampling\.temperature is nan"),
+        ([1], 1, {"temperature": 1e-7}, r"sampling\.temperature is 1e-07.*use 0 for greedy"),
         ([1], 1, {"top_p": 0.0}, r"sampling\.top_p is 0\.0"),
         ([1], 1, {"logit_bias": {131: 1.0}}, r"sampling\.logit_bias"),
         ([1], 1, {"min_tokens": 5, "max_tokens": 4}, r"sampling\.min_tokens is 5"),
@@ -163,13 +164,26 @@ def test_a_sequence_that_cannot_be_is_refused(
         engine.add_sequence(1, tokens, num_prompt, params)
 
 
-def test_a_failed_step_says_why_and_stops_the_engine() -> None:
+def test_logits_of_nan_end_their_sequence_alone() -> None:
     checkpoint = random_checkpoint("llama-mha")
-    checkpoint.model.model.norm.weight.data.fill_(float("nan"))
+    checkpoint.model.model.embed_tokens.weight.data[7] = float("nan")
     engine = TorchEngine(checkpoint.spec, checkpoint.weights, options())
+    engine.add_sequence(1, [1, 7], 2, GREEDY)
+    engine.add_sequence(2, [1, 2], 2, GREEDY)
+    plans = [[PlanItem(1, 2, [0]), PlanItem(2, 2, [1])], [PlanItem(1, 1), PlanItem(2, 1)]]
+    first, second = (engine.submit(BatchPlan(i, items)).result(TIMEOUT).tokens for i, items in enumerate(plans))
+    assert first[0] == SampledToken(1, -1, FinishReason.ERROR)
+    assert [t.seq_id for t in second] == [2]
+    assert first[1].finish == second[0].finish == FinishReason.NONE
+    engine.close()
+
+
+def test_a_failed_step_says_why_and_stops_the_engine() -> None:
+    engine = TorchEngine(random_checkpoint("llama-mha").spec, random_checkpoint("llama-mha").weights, options())
     engine.add_sequence(1, [1, 2], 2, GREEDY)
+    engine._sequences[1].tokens[0] = 10**6  # a fault of ours: outside the embedding
     handles = [engine.submit(BatchPlan(i, [PlanItem(1, n, b)])) for i, n, b in ((1, 2, [0]), (2, 1, []))]
-    with pytest.raises(EngineError, match="step 1: seq_id 1: logits are not finite"):
+    with pytest.raises(EngineError, match="step 1: .*out of"):
         handles[0].result(TIMEOUT)
     with pytest.raises(EngineError, match="earlier step failed"):
         handles[1].result(TIMEOUT)

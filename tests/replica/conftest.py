@@ -13,9 +13,7 @@ from tests.models.checkpoints import make_checkpoint
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Packed weights of test models stay out of the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
-        folder = str(tmp_path_factory.mktemp("cache"))
-        patch.setenv("VAJRA_CACHE", folder)
-        patch.setenv("VAJRA_CACHE_DIR", folder)
+        patch.setenv("VAJRA_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
 

@@ -62,6 +62,7 @@ async def test_bad_requests_are_refused_and_disturb_nothing(checkpoint: Path, tm
         "3 generated tokens; max_tokens is 3": request("x", PROMPT, 3, num_prompt_tokens=3),
         "sequence_id is empty": request("", PROMPT, 3),
         "sampling.temperature is nan": request("x", PROMPT, 3, sampling=sampling(temperature=float("nan"), seed=1)),
+        "use 0 for greedy": request("x", PROMPT, 3, sampling=sampling(temperature=1e-7, seed=1)),
         r"sampling.top_p is 0; it must be in \(0, 1\]": request("x", PROMPT, 3, sampling=sampling(top_p=0, seed=1)),
         "sampling.seed is unset": request("x", PROMPT, 3, sampling=sampling(temperature=1)),
         r"logit_bias\[999\]": request("x", PROMPT, 3, sampling=sampling(seed=1, logit_bias={999: 1.0})),

@@ -1,6 +1,8 @@
 #include "ops/cpu/context.h"
 
+#include <atomic>
 #include <cstdlib>
+#include <exception>
 #include <new>
 #include <vector>
 
@@ -49,7 +51,25 @@ void ContextDeleter::operator()(Context* ctx) const { delete ctx; }
 int num_threads(const Context& ctx) { return ctx.pool.size(); }
 
 void run_loop(Context& ctx, int64_t items, int64_t grain, LoopBody body, void* arg) {
-  ctx.pool.run(items, grain, body, arg);
+  // A body that runs out of memory must not end the process from a pool thread: the first failure reaches the caller.
+  struct Guard {
+    LoopBody body;
+    void* arg;
+    std::atomic_flag failed;
+    std::exception_ptr error;
+  } guard{body, arg, {}, nullptr};
+  ctx.pool.run(
+      items, grain,
+      [](void* p, int64_t begin, int64_t end, int thread) {
+        Guard& g = *static_cast<Guard*>(p);
+        try {
+          g.body(g.arg, begin, end, thread);
+        } catch (...) {
+          if (!g.failed.test_and_set()) g.error = std::current_exception();
+        }
+      },
+      &guard);
+  if (guard.error) std::rethrow_exception(guard.error);
 }
 
 void* scratch(Context& ctx, int thread, size_t bytes) { return ctx.arenas[size_t(thread) + 1].reserve(bytes); }

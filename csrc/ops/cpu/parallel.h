@@ -12,7 +12,8 @@ struct Context;
 int num_threads(const Context& ctx);
 
 using LoopBody = void (*)(void* arg, int64_t begin, int64_t end, int thread);
-// Covers items [0, items), about `grain` at a time, on the context's threads; returns when all are done.
+// Covers items [0, items), about `grain` at a time, on the context's threads; returns when all are done. What a body
+// throws (scratch may run out of memory) is thrown to the caller then.
 void run_loop(Context& ctx, int64_t items, int64_t grain, LoopBody body, void* arg);
 
 // 64-byte aligned memory of a thread, or (thread -1) of the whole op. It stays valid until the next call for the

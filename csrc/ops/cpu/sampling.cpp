@@ -1,6 +1,7 @@
 #include "ops/cpu/sampling.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "ops/cpu/sampling_math.h"
@@ -16,13 +17,13 @@ struct Candidate {
 bool worse(const Candidate& a, const Candidate& b) { return a.z < b.z || (a.z == b.z && a.id > b.id); }
 
 // Yields candidates by (z descending, id ascending), as many as are asked for: a heap over bands of z that start
-// narrow at the top, since filters usually keep a handful of a large vocabulary.
+// narrow at the top, since filters usually keep a handful of a large vocabulary. No z is +inf or NaN.
 class Descending {
  public:
   Descending(const float* z, int64_t n, double zmax, double temperature)
       : z_(z), n_(n), zmax_(zmax), depth_(std::max(temperature, 1e-3) * 2) {}
 
-  // False when all are out. -inf (and NaN) never come out.
+  // False when all are out. -inf never comes out.
   bool next(Candidate* c) {
     while (heap_.empty()) {
       if (exhausted_) return false;
@@ -48,10 +49,6 @@ class Descending {
       for (int64_t i = begin; i < end; ++i)
         if (z_[i] >= low && z_[i] < high_ && z_[i] > -kInf) heap_.push_back({z_[i], int32_t(i)});
     }
-    if (!started_)  // the top band is closed above, also when the maximum is +inf
-      for (int64_t i = 0; i < n_; ++i)
-        if (z_[i] == kInf) heap_.push_back({z_[i], int32_t(i)});
-    started_ = true;
     std::make_heap(heap_.begin(), heap_.end(), worse);
     high_ = low;
     depth_ *= 2;
@@ -62,7 +59,7 @@ class Descending {
   double zmax_, depth_;
   float high_ = std::numeric_limits<float>::infinity();
   int bands_ = 0;
-  bool exhausted_ = false, started_ = false;
+  bool exhausted_ = false;
   std::vector<Candidate> heap_;
 };
 
@@ -151,10 +148,9 @@ int32_t draw_filtered(const float* z, int64_t n, const Params& p, double zmax, d
   return kept.empty() ? 0 : kept[last].first;
 }
 
-void add_logprobs(const Row& row, Choice* choice) {
+void add_logprobs(const Row& row, double top, Choice* choice) {
   thread_local std::vector<double> weights;
   weights.resize(size_t(row.vocab));
-  const double top = peak(row.logits, row.vocab).value;
   exp_weights(row.logits, row.vocab, top, 1.0, weights.data());
   double sum = 0;
   for (double w : weights) sum += w;
@@ -186,10 +182,15 @@ Choice choose(const Row& row) {
   const Params& p = *row.params;
   thread_local std::vector<float> copy;
   thread_local std::vector<double> weights;
-  const float* z = adjusted(row, &copy);
-  const Peak top = peak(z, row.vocab);
   Choice choice;
-  if (p.temperature == 0) {
+  const Peak raw = peak(row.logits, row.vocab);
+  if (!raw.finite) {
+    choice.valid = false;
+    return choice;
+  }
+  const float* z = adjusted(row, &copy);
+  const Peak top = z == row.logits ? raw : peak(z, row.vocab);
+  if (p.temperature == 0 || std::isinf(top.value)) {  // all are masked, or a tiny penalty has blown one up
     choice.token = top.index;
   } else {
     const double u = uniform(p.seed, row.position);
@@ -202,7 +203,7 @@ Choice choose(const Row& row) {
       choice.token = draw_unfiltered(weights.data(), row.vocab, u);
     }
   }
-  if (p.logprobs >= 0) add_logprobs(row, &choice);
+  if (p.logprobs >= 0) add_logprobs(row, raw.value, &choice);
   return choice;
 }
 

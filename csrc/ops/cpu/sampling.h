@@ -9,6 +9,9 @@
 
 namespace vajra::sampling {
 
+// The least temperature beside 0, about 1e-6 (a power of two, for clients that hold it in float32).
+constexpr double kMinTemperature = 0x1p-20;
+
 struct Params {
   double temperature = 1.0;  // 0: greedy
   int32_t top_k = 0;         // 0: all
@@ -41,6 +44,7 @@ struct Row {
 };
 
 struct Choice {
+  bool valid = true;  // false: the logits hold NaN or infinity, and there is no choice
   int32_t token = 0;
   float logprob = 0;                                // with params.logprobs >= 0
   std::vector<std::pair<int32_t, float>> logprobs;  // the likeliest, best first

@@ -66,22 +66,28 @@ double log_of(double x) {
 VAJRA_CLONES Peak peak(const float* z, int64_t n) {
   // Lane j sees indices j, j + 16, …; the strict comparison keeps the lowest index of each lane.
   constexpr int kLanes = 16;
+  constexpr float kLargest = std::numeric_limits<float>::max();
   float best[kLanes];
-  int32_t at[kLanes];
-  for (int j = 0; j < kLanes; ++j) best[j] = -std::numeric_limits<float>::infinity(), at[j] = INT32_MAX;
+  int32_t at[kLanes], odd[kLanes];
+  for (int j = 0; j < kLanes; ++j) best[j] = -std::numeric_limits<float>::infinity(), at[j] = INT32_MAX, odd[j] = 0;
   const int64_t whole = n / kLanes * kLanes;
   for (int64_t i = 0; i < whole; i += kLanes) {
     for (int j = 0; j < kLanes; ++j) {
       const bool better = z[i + j] > best[j];
       best[j] = better ? z[i + j] : best[j];
       at[j] = better ? int32_t(i) + j : at[j];
+      odd[j] |= std::fabs(z[i + j]) <= kLargest ? 0 : 1;
     }
   }
-  Peak top{-std::numeric_limits<float>::infinity(), INT32_MAX};
-  for (int j = 0; j < kLanes; ++j)
-    if (best[j] > top.value || (best[j] == top.value && at[j] < top.index)) top = {best[j], at[j]};
-  for (int64_t i = whole; i < n; ++i)
-    if (z[i] > top.value) top = {z[i], int32_t(i)};
+  Peak top{-std::numeric_limits<float>::infinity(), INT32_MAX, true};
+  for (int j = 0; j < kLanes; ++j) {
+    if (best[j] > top.value || (best[j] == top.value && at[j] < top.index)) top.value = best[j], top.index = at[j];
+    top.finite &= odd[j] == 0;
+  }
+  for (int64_t i = whole; i < n; ++i) {
+    if (z[i] > top.value) top.value = z[i], top.index = int32_t(i);
+    top.finite &= std::fabs(z[i]) <= kLargest;
+  }
   if (top.index == INT32_MAX) top.index = 0;  // nothing above -inf
   return top;
 }

@@ -14,10 +14,11 @@ double exp_weight(float z, double zmax, double inv_t);
 // Natural logarithm of a finite x >= 1.
 double log_of(double x);
 
-// Largest value and its lowest index; NaN never wins.
+// Largest value and its lowest index (NaN never wins), and whether all values are finite.
 struct Peak {
   float value;
   int32_t index;
+  bool finite;
 };
 Peak peak(const float* z, int64_t n);
 

@@ -19,6 +19,7 @@ class FinishReason(IntEnum):
     NONE = 0
     STOP = 1  # eos or a stop id; the id is the sequence's last token
     LENGTH = 2  # max_tokens reached
+    ERROR = 3  # its logits hold NaN or infinity, as damaged weights or KV give; its batch-mates are unharmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,10 @@ class BatchPlan:
 
 @dataclass(frozen=True, slots=True)
 class SampledToken:
-    """One sampled token. A sequence that had already finished when its step ran yields none."""
+    """One sampled token. A sequence that had already finished when its step ran yields none.
+
+    One that ends with ERROR yields its end without a token: token_id is -1.
+    """
 
     seq_id: int
     token_id: int

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vajra.engine import _native
+from vajra.models.cache import cache_dir
 
 if TYPE_CHECKING:
     from vajra.models.spec import ModelSpec
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PACK_VERSION = 1  # raised when the packed layout or the conversion into it changes
+KEEP_BYTES = 64 << 30  # of packed weights; beyond it those go that no engine has opened for longest
 
 
-def cache_dir() -> Path:
-    """Where packed weights are kept: $VAJRA_CACHE_DIR, else ~/.cache/vajra, and `packed` below it."""
-    root = os.environ.get("VAJRA_CACHE_DIR")
-    return (Path(root) if root else Path.home() / ".cache" / "vajra") / "packed"
+def packed_dir() -> Path:
+    """Where packed weights are kept: below the models' cache ($VAJRA_CACHE)."""
+    return cache_dir() / "packed"
 
 
 def descriptor(spec: ModelSpec, cache_key: str) -> str:
@@ -47,7 +48,7 @@ def load_weights(spec: ModelSpec, source: WeightSource, cache_key: str | None) -
     if cache_key is None:
         return _fill(_native.Weights.in_memory(config), source)
     text = descriptor(spec, cache_key)
-    path = cache_dir() / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.bin"
+    path = packed_dir() / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.bin"
     if (cached := _open(config, path, text)) is not None:
         return cached
     part = path.with_suffix(f".{os.getpid()}.part")
@@ -56,6 +57,8 @@ def load_weights(spec: ModelSpec, source: WeightSource, cache_key: str | None) -
         with _locked(path.with_suffix(".lock")):
             if (cached := _open(config, path, text)) is not None:  # another process packed it meanwhile
                 return cached
+            for left in path.parent.glob(f"{path.stem}.*.part"):  # by a process that was killed
+                left.unlink(missing_ok=True)
             try:
                 fresh = _native.Weights.in_new_file(config, str(part), text)
             except RuntimeError as e:
@@ -64,6 +67,7 @@ def load_weights(spec: ModelSpec, source: WeightSource, cache_key: str | None) -
                 _fill(fresh, source)
                 fresh.seal()
                 part.replace(path)
+                evict(path, KEEP_BYTES)
             finally:
                 part.unlink(missing_ok=True)
             del fresh  # its writable mapping goes before the shared one comes
@@ -84,10 +88,33 @@ def _open(config: _native.ModelConfig, path: Path, text: str) -> _native.Weights
     if not path.exists():
         return None
     try:
-        return _native.Weights.from_file(config, str(path), text)
+        weights = _native.Weights.from_file(config, str(path), text)
+        with contextlib.suppress(OSError):  # another's cache, or a read-only one
+            os.utime(path)
+        return weights
     except RuntimeError as e:
         log.warning("packing the weights again: %s", e)
         return None
+
+
+def evict(newest: Path, keep_bytes: int) -> None:
+    """Deletes packed files beside `newest`, the longest unused first, until all take at most `keep_bytes`.
+
+    A file that an engine has mapped lives on until that engine ends.
+    """
+    used: list[tuple[float, int, Path]] = []
+    for file in newest.parent.glob("*.bin"):
+        with contextlib.suppress(FileNotFoundError):  # another process evicts too
+            stat = file.stat()
+            used.append((stat.st_mtime, stat.st_size, file))
+    total = sum(size for _, size, _ in used)
+    for _, size, file in sorted(used):
+        if total <= keep_bytes:
+            break
+        if file != newest:
+            log.info("%s makes room for other packed weights", file)
+            file.unlink(missing_ok=True)
+            total -= size
 
 
 @contextlib.contextmanager

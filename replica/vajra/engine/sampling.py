@@ -13,7 +13,8 @@ class SamplingParams:
     while there are fewer outputs), repetition_penalty (once per token of prompt and output: z / r if z > 0,
     else z * r), presence and frequency penalty (z - presence, then z - frequency * count; over output),
     temperature, top_k, top_p, min_p; then one draw keyed by (seed, position of the token in the sequence).
-    `temperature` 0 is greedy: the lowest id among the largest wins, and no filter applies. With a filter set,
+    `temperature` 0 is greedy: the lowest id among the largest wins, and no filter applies; between it and 1e-6
+    there is nothing. With a filter set,
     candidates are ordered by (logit descending, id ascending), otherwise by id; the draw is the inverse CDF
     over that order, from Philox4x32-10. top_p keeps a candidate while the mass before it is < top_p; min_p
     keeps those at least min_p times as likely as the likeliest; the likeliest always stays. Log-probabilities

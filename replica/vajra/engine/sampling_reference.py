@@ -16,6 +16,7 @@ _Ids = npt.NDArray[np.int64]
 
 _MASK32 = 0xFFFFFFFF
 _MIN_EXPONENT = -700.0  # weights below exp of this are 0
+_MIN_TEMPERATURE = 2.0**-20  # about 1e-6; a power of two, for clients that hold it in float32
 
 
 def philox4x32(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -93,7 +94,7 @@ def descending(values: _Float32s) -> _Ids:
 def choose(logits: _Float32s, params: SamplingParams, token_ids: Sequence[int], num_prompt_tokens: int) -> int:
     """The token that follows `token_ids`, given the raw logits [vocab] of their last position."""
     z = adjusted_logits(logits, params, token_ids, num_prompt_tokens)
-    if params.temperature == 0.0 or z.max() == -np.inf:
+    if params.temperature == 0.0 or np.isinf(z.max()):
         return int(z.argmax())
     ids, weights = candidates(z, params)
     sums = np.cumsum(weights)
@@ -123,7 +124,12 @@ def sample(
     num_prompt_tokens: int,
     last_length: int,
 ) -> SampledToken:
-    """The token that follows `token_ids`, with its log-probabilities and whether the sequence ends by it."""
+    """The token that follows `token_ids`, with its log-probabilities and whether the sequence ends by it.
+
+    Logits that are not all finite tell nothing: they end the sequence with ERROR.
+    """
+    if not np.isfinite(logits).all():
+        return SampledToken(seq_id, -1, FinishReason.ERROR)
     token = choose(logits, params, token_ids, num_prompt_tokens)
     if token in params.stop_token_ids:
         finish = FinishReason.STOP
@@ -141,6 +147,12 @@ def check_params(params: SamplingParams, vocab_size: int) -> None:
     p, inf = params, float("inf")
     for name, value, allowed, ok in (
         ("temperature", p.temperature, "finite and >= 0", 0 <= p.temperature < inf),
+        (
+            "temperature",
+            p.temperature,
+            "at least 1e-6; use 0 for greedy",
+            p.temperature == 0 or p.temperature >= _MIN_TEMPERATURE,
+        ),
         ("top_k", p.top_k, ">= 0 (0 keeps all)", p.top_k >= 0),
         ("top_p", p.top_p, "in (0, 1]", 0 < p.top_p <= 1),
         ("min_p", p.min_p, "in [0, 1]", 0 <= p.min_p <= 1),

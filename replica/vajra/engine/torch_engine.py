@@ -200,8 +200,6 @@ class TorchEngine:
             if not (work.samples or sequence.sampling.return_logits):
                 continue
             out = self._model.logits(wanted).cpu().numpy()
-            if not np.isfinite(out).all():
-                raise EngineError(f"seq_id {sequence.seq_id}: logits are not finite; check the weights and dtype")
             if sequence.sampling.return_logits:
                 logits[sequence.seq_id] = out
             if work.samples:
@@ -217,7 +215,8 @@ class TorchEngine:
             sequence.num_prompt_tokens,
             sequence.last_length,
         )
-        sequence.tokens.append(token.token_id)
+        if token.finish is not FinishReason.ERROR:
+            sequence.tokens.append(token.token_id)
         sequence.finished = token.finish is not FinishReason.NONE
         return token
 

@@ -17,6 +17,7 @@ MAX_STOP_TOKEN_IDS = 256
 MAX_LOGIT_BIAS = 1024
 MAX_REQUEST_ID = 256  # bytes
 _SEEDS = 1 << 64
+_MIN_TEMPERATURE = 2.0**-20  # beside 0: about 1e-6
 
 # field: (lowest, allowed itself?, highest)
 _RANGES: dict[str, tuple[float, bool, float]] = {
@@ -114,6 +115,8 @@ def _number(name: str, value: float | None) -> float:
     low, closed, high = _RANGES[name]
     if not (math.isfinite(value) and (value >= low if closed else value > low) and value <= high):
         raise InvalidRequest(f"{name} is {value:g}; it must be in {'[' if closed else '('}{low:g}, {high:g}]", name)
+    if name == "temperature" and 0 < value < _MIN_TEMPERATURE:
+        raise InvalidRequest(f"temperature is {value:g}; use 0 for greedy, or at least 1e-6", name)
     return float(value)
 
 

@@ -15,7 +15,7 @@ from vajra.config import VajraDeployment
 from vajra.dispatch.v1 import dispatch_pb2
 from vajra.inference.v1 import inference_pb2
 from vajra.replica.limits import StreamLimits
-from vajra.replica.running import FINISH_REASONS, Running, Signal, logprob_message
+from vajra.replica.running import FINISH_ERROR, FINISH_REASONS, Running, Signal, logprob_message
 from vajra.replica.stream import StreamError, TokenStream
 from vajra.replica.supervisor import Supervisor
 from vajra.replica.validation import InvalidRequest, check_run
@@ -35,6 +35,11 @@ log = logging.getLogger(__name__)
 
 STEPS_IN_FLIGHT = 2  # one runs, one is queued
 MAX_WAITING = 1024  # beyond a full batch: dispatchers send only what has room, so this is a fuse
+BAD_LOGITS = (
+    "the model's logits for this sequence hold NaN or infinity. If it happens to all requests, the weights are damaged: "
+    "fetch the model again and empty the cache of packed weights; if to some, the model overflows its dtype: "
+    "serve it with dtype BFloat16 or Float32"
+)
 
 
 class Phase(Enum):
@@ -219,6 +224,10 @@ class LLMBaseReplicaController:
             self._deliver(running, token, now)
 
     def _deliver(self, running: Running, token: Token, now: float) -> None:
+        if token.finish == FINISH_ERROR:
+            log.error("sequence %s: %s", running.sequence_id, BAD_LOGITS)
+            running.stream.fail(grpc.StatusCode.INTERNAL, BAD_LOGITS)
+            return
         running.token_ids.append(token.token_id)
         ledger = running.sequence.ledger
         if ledger.first_token is None:

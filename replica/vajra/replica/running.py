@@ -12,6 +12,7 @@ from vajra.replica.validation import RunParams
 from vajra.scheduling import Sequence
 from vajra.worker.protocol import Add, Token
 
+FINISH_ERROR = 3  # vajra.engine.api.FinishReason.ERROR
 FINISH_REASONS = {  # by vajra.engine.api.FinishReason
     1: inference_pb2.FINISH_REASON_STOP,
     2: inference_pb2.FINISH_REASON_LENGTH,

@@ -38,6 +38,9 @@ _RANGES: dict[str, tuple[float, bool, float]] = {
 }
 
 
+MIN_TEMPERATURE = 2.0**-20  # the engines' least beside 0, about 1e-6
+
+
 def check_run(request: dispatch_pb2.RunRequest, model: Ready) -> RunParams:
     """Checks a request against the model that is served. Raises InvalidRequest."""
     problems: list[str] = []
@@ -101,6 +104,8 @@ def _sampling(message: inference_pb2.SamplingParams, model: Ready, problems: lis
             bounds = f"{'[' if closed else '('}{low:g}, {high:g}{']' if math.isfinite(high) else ')'}"
             problems.append(f"sampling.{name} is {value:g}; it must be in {bounds}")
         fields[name] = value
+    if 0 < fields.get("temperature", 0.0) < MIN_TEMPERATURE:
+        problems.append(f"sampling.temperature is {fields['temperature']:g}; use 0 for greedy, or at least 1e-6")
     if message.HasField("top_k"):
         fields["top_k"] = min(message.top_k, model.vocab_size)
     for token, bias in message.logit_bias.items():

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from vajra.config import VajraDeployment
 from vajra.engine import create_engine, kv_block_bytes
-from vajra.engine.api import BatchPlan, Engine, EngineOptions, PlanItem
+from vajra.engine.api import BatchPlan, Engine, EngineOptions, FinishReason, PlanItem
 from vajra.engine.sampling import SamplingParams
-from vajra.models import load
+from vajra.models import ModelError, cache_dir, load
 from vajra.models.tensor import Tensor, WeightSource
 from vajra.worker.memory import num_kv_blocks
 from vajra.worker.protocol import Init, Ready
@@ -111,9 +111,17 @@ def max_tokens_per_batch(scheduler_config: object) -> int:
 
 
 def warm_up(engine: Engine) -> None:
-    """One real step, so that a worker which says it is ready has computed something."""
+    """One real step, so that a worker which says it is ready has computed something.
+
+    Raises ModelError when the step's logits are not finite.
+    """
     engine.add_sequence(WARMUP_SEQ_ID, [0], 1, SamplingParams(temperature=0.0, max_tokens=1))
     try:
-        engine.submit(BatchPlan(0, [PlanItem(WARMUP_SEQ_ID, 1, (0,))])).result()
+        result = engine.submit(BatchPlan(0, [PlanItem(WARMUP_SEQ_ID, 1, (0,))])).result()
+        if any(token.finish is FinishReason.ERROR for token in result.tokens):
+            raise ModelError(
+                "the model's first step gave logits of NaN or infinity: its weights are damaged, or overflow its dtype. "
+                f"Fetch the model again and empty {cache_dir() / 'packed'}, or serve it with dtype BFloat16 or Float32."
+            )
     finally:
         engine.free_sequence(WARMUP_SEQ_ID)

@@ -69,7 +69,7 @@ class Ready(msgspec.Struct, tag="ready", array_like=True, frozen=True):
 
 
 class Token(msgspec.Struct, array_like=True, frozen=True):
-    """One sampled token; see vajra.engine.api.SampledToken."""
+    """One sampled token, or a sequence's end by an error; see vajra.engine.api.SampledToken."""
 
     seq_id: int
     token_id: int
