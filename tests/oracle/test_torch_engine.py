@@ -183,7 +183,7 @@ def test_a_failed_step_says_why_and_stops_the_engine() -> None:
     engine.add_sequence(1, [1, 2], 2, GREEDY)
     engine._sequences[1].tokens[0] = 10**6  # a fault of ours: outside the embedding
     handles = [engine.submit(BatchPlan(i, [PlanItem(1, n, b)])) for i, n, b in ((1, 2, [0]), (2, 1, []))]
-    with pytest.raises(EngineError, match="step 1: .*out of"):
+    with pytest.raises(EngineError, match=r"step 1: .*out of"):
         handles[0].result(TIMEOUT)
     with pytest.raises(EngineError, match="earlier step failed"):
         handles[1].result(TIMEOUT)
