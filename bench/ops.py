@@ -10,9 +10,13 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from vajra.engine._native import ops
+
+Array = npt.NDArray[np.generic]
+Floats = npt.NDArray[np.float32]
 
 TORCH = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 SHAPES = [(960, 576), (576, 576), (3072, 576), (576, 1536), (49152, 576)]  # (n, k) of SmolLM2-135M
@@ -30,11 +34,9 @@ def best_seconds(run: Callable[[], object], rounds: int = 5) -> float:
     return best
 
 
-def stored(x: torch.Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+def stored(x: torch.Tensor) -> Array:
     """A tensor as the ops take it: bfloat16 as uint16 bits."""
-    array: np.ndarray[tuple[int, ...], np.dtype[np.generic]] = (
-        x.view(torch.uint16) if x.dtype == torch.bfloat16 else x
-    ).numpy()
+    array: Array = (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy()
     return array
 
 
@@ -55,7 +57,7 @@ def gemm(kernels: ops.Ops, dtype: str) -> None:
             x, c = torch.randn(m, k).to(TORCH[dtype]), np.zeros((m, n), np.float32)
             rows = stored(x)
 
-            def ours(rows: object = rows, c: object = c, packed: list[object] = packed) -> None:
+            def ours(rows: Array = rows, c: Floats = c, packed: list[ops.Matrix] = packed) -> None:
                 for p in packed:
                     kernels.gemm(rows, p, None, c)
 

@@ -13,9 +13,9 @@ import pytest
 from tests.engine.conftest import OPTIONS
 from tests.engine.driver import Request, Schedule, run
 from tests.engine.models import LLAMA, QWEN2, QWEN3, RandomWeights, rope
-from vajra.engine._native import ModelConfig
 
 from vajra.engine import Engine, SamplingParams, create_engine, kv_block_bytes
+from vajra.engine._native import ModelConfig
 from vajra.models.spec import ModelSpec
 from vajra.models.tensor import Tensor
 

@@ -47,10 +47,35 @@ In Python the same options are the fields of the reference's classes (`vajra.con
 manifest cannot hold, such as a memory share of 0.8051, is refused when a manifest is written from them.
 """
 
+_ENVIRONMENT = (
+    (
+        "VAJRA_CACHE",
+        "`~/.cache/vajra`",
+        "Folder for what is fetched or made once: embedded models (`embedded/`) and weights packed for the native "
+        "engine (`packed/`, at most 64 GiB: the longest unused go first). It may be emptied at any time.",
+    ),
+    (
+        "VAJRA_ISA",
+        "the best",
+        "Kernel family of the native engine: `scalar`, `avx2` or `avx512`, no better than the best.",
+    ),
+    (
+        "VAJRA_API_KEY",
+        "unset",
+        "The bearer token that `vajra serve` asks of clients, and that `chat` and `bench` send.",
+    ),
+    (
+        "HF_TOKEN",
+        "unset",
+        "Token for gated and private models of the Hugging Face hub. The hub's other variables, such as `HF_HOME` "
+        "and `HF_ENDPOINT`, count too.",
+    ),
+)
+
 
 def render() -> str:
     """The page."""
-    return "\n".join([_HEAD, *_options(), *_reference()]).rstrip() + "\n"
+    return "\n".join([_HEAD, *_options(), *_reference(), *_environment()]).rstrip() + "\n"
 
 
 def _options() -> Iterator[str]:
@@ -111,6 +136,11 @@ def _reference_cells(cls: type[Any], field: ConfigField) -> Sequence[str]:
         field.option.doc,
         ", ".join(f"`{path}`" for path in paths),
     )
+
+
+def _environment() -> Iterator[str]:
+    yield "## Environment variables\n"
+    yield from _table(("Variable", "Default", "Meaning"), [(f"`{n}`", d, m) for n, d, m in _ENVIRONMENT])
 
 
 def _stands_for(section: Row, cls: Any) -> bool:

@@ -10,7 +10,9 @@ from vajra.engine.api import EngineOptions, PlanItem
 from vajra.engine.sampling import SamplingParams
 from vajra.models.spec import ModelSpec
 
-ops: Any  # the op table on numpy arrays, for tests and benchmarks
+_Array = npt.NDArray[Any]
+_Bits = npt.NDArray[np.uint16]
+_Floats = npt.NDArray[np.float32]
 
 NUMERICS_VERSION: int
 
@@ -44,6 +46,69 @@ class Weights:
     @property
     def nbytes(self) -> int: ...
     def content_hash(self) -> int: ...
+
+class ops:  # a module inside the module, which a stub can only write as a class
+    """The op table on numpy arrays, for tests and benchmarks. bfloat16 and float16 arrays are uint16 bits."""
+
+    @staticmethod
+    def host_isa() -> str:
+        """The best kernel family of this processor."""
+
+    @staticmethod
+    def selected_isa() -> str:
+        """host_isa(), lowered by VAJRA_ISA."""
+
+    @staticmethod
+    def usable_cpus(root: str = "") -> int:
+        """Processors that affinity mask and cgroup quota allow."""
+
+    class Matrix:
+        """A packed weight [n, k]."""
+
+        def __init__(self, dtype: str, n: int, k: int) -> None: ...
+        def pack_rows(self, row0: int, src: _Array, src_dtype: str) -> None: ...
+        @property
+        def bits(self) -> _Bits: ...
+
+    class KvPool:
+        """One layer's KV pages."""
+
+        def __init__(self, dtype: str, num_blocks: int, num_kv_heads: int, head_dim: int, block_size: int) -> None: ...
+        @property
+        def k_bits(self) -> _Bits: ...
+        @property
+        def v_bits(self) -> _Bits: ...
+
+    class Sequences:
+        """A step's sequences: (num_query, ctx_len, block_table) each."""
+
+        def __init__(self, seqs: Sequence[tuple[int, int, Sequence[int]]], pool: ops.KvPool) -> None: ...
+
+    class Ops:
+        """A kernel family with a thread pool."""
+
+        def __init__(self, isa: str, threads: int = 1) -> None: ...
+        def gemm(self, a: _Array, w: ops.Matrix, bias: _Floats | None = None, c: _Floats | None = None) -> _Floats:
+            """a w^T + bias; into c, added to it, where given."""
+
+        def embedding(self, w: ops.Matrix, ids: npt.NDArray[np.int32]) -> _Floats: ...
+        def rmsnorm(
+            self, x: _Floats, weight: _Floats, eps: float, dtype: str, rows: npt.NDArray[np.int32] | None = None
+        ) -> _Array: ...
+        def silu_mul(self, gate_up: _Floats, dtype: str) -> _Array: ...
+        def rope_kv(
+            self,
+            qkv: _Floats,
+            num_heads: int,
+            pool: ops.KvPool,
+            cos_sin: _Floats,
+            seqs: ops.Sequences,
+            q_norm: _Floats | None = None,
+            k_norm: _Floats | None = None,
+            eps: float = 0.0,
+        ) -> _Array: ...
+        def attention(self, q: _Array, pool: ops.KvPool, seqs: ops.Sequences, scale: float) -> tuple[_Array, _Floats]:
+            """(out, lse)"""
 
 _Sampled = tuple[int, int, int, float | None, Sequence[tuple[int, float]]]
 _Output = tuple[list[_Sampled], dict[int, npt.NDArray[np.float32]], float]

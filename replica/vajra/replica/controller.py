@@ -36,9 +36,9 @@ log = logging.getLogger(__name__)
 STEPS_IN_FLIGHT = 2  # one runs, one is queued
 MAX_WAITING = 1024  # beyond a full batch: dispatchers send only what has room, so this is a fuse
 BAD_LOGITS = (
-    "the model's logits for this sequence hold NaN or infinity. If it happens to all requests, the weights are damaged: "
-    "fetch the model again and empty the cache of packed weights; if to some, the model overflows its dtype: "
-    "serve it with dtype BFloat16 or Float32"
+    "the model's logits for this sequence hold NaN or infinity. If it happens to all requests, the weights are "
+    "damaged: fetch the model again and empty the cache of packed weights; if to some, the model overflows its "
+    "dtype: serve it with dtype BFloat16 or Float32"
 )
 
 

@@ -120,8 +120,9 @@ def warm_up(engine: Engine) -> None:
         result = engine.submit(BatchPlan(0, [PlanItem(WARMUP_SEQ_ID, 1, (0,))])).result()
         if any(token.finish is FinishReason.ERROR for token in result.tokens):
             raise ModelError(
-                "the model's first step gave logits of NaN or infinity: its weights are damaged, or overflow its dtype. "
-                f"Fetch the model again and empty {cache_dir() / 'packed'}, or serve it with dtype BFloat16 or Float32."
+                "the model's first step gave logits of NaN or infinity: its weights are damaged, or overflow its "
+                f"dtype. Fetch the model again and empty {cache_dir() / 'packed'}, or serve it with dtype BFloat16 "
+                "or Float32."
             )
     finally:
         engine.free_sequence(WARMUP_SEQ_ID)
