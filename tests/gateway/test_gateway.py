@@ -17,6 +17,7 @@ from tests.gateway.harness import manifest
 from vajra.config import ConfigError, VajraDeployment
 from vajra.gateway import Gateway, GenerateRequestData
 from vajra.gateway.errors import ClientTooSlow, DeadlineExceeded, InvalidRequest, Overloaded, Unavailable
+from vajra.gateway.replica_link import ReplicaState
 from vajra.gateway.request import FinishReason, Usage
 
 LONG = 1200  # tokens: more than a second of work
@@ -63,6 +64,16 @@ async def metric(gateway: Gateway, name: str) -> float:
     raise AssertionError(name)
 
 
+async def until_serving(gateway: Gateway) -> None:
+    """Waits until every replica serves."""
+    async with asyncio.timeout(60):
+        while True:
+            change = gateway.next_change
+            if all(link.state is ReplicaState.SERVING for link in gateway.replicas):
+                return
+            await change.wait()
+
+
 async def until_idle(gateway: Gateway) -> None:
     """Waits until no replica holds a KV block; every look is an answer of the replicas."""
     async with asyncio.timeout(30):
@@ -87,6 +98,7 @@ async def test_a_killed_replica_or_worker_changes_no_stream(checkpoint: Path) ->
             os.kill(status.workers[0].pid, signal.SIGKILL)
 
         for kill in (kill_replica, kill_worker, kill_replica):
+            await until_serving(running)
             others = [collect(running, each) for each in requests[1:]]
             got = await asyncio.gather(collect(running, requests[0], 100, kill), *others)
             assert [(ids, text) for ids, text, _ in got] == [(ids, text) for ids, text, _ in expected]

@@ -185,7 +185,11 @@ class Dispatcher:
         elif link.fingerprint != choice.fingerprint:
             choice.inexact = True
         timeout = None if choice.deadline is None else max(0.0, choice.deadline - now)
-        call = link.run(choice.run_request(now), timeout)
+        try:
+            call = link.run(choice.run_request(now), timeout)
+        except ConnectionError as error:
+            self._replica_failed(choice, link, str(error))
+            return False
         try:
             async for response in call:
                 self._observe(choice, len(response.token_ids))
@@ -195,6 +199,13 @@ class Dispatcher:
             raise InternalError(f"replica {link.index} ended a stream without a word")
         except grpc.aio.AioRpcError as error:
             self._judge(choice, link, error)
+            return False
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody cancelled this task: the dead replica's channel was closed, and gRPC cancels the calls on it.
+            self._replica_failed(choice, link, "its channel was closed")
             return False
         finally:
             call.cancel()
@@ -207,17 +218,21 @@ class Dispatcher:
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             raise DeadlineExceeded("the deadline passed while the request was running")
         if code is grpc.StatusCode.UNAVAILABLE or link.state is not ReplicaState.SERVING:
-            self._queue.remove_replica(link.index)  # until it speaks again: the next choice must not run into it
-            link.refresh()
-            choice.failovers += 1
-            choice.fruitless += 1
-            self._observer.failover()
-            log.warning("choice %s lost replica %d: %s", choice.sequence_id, link.index, details)
-            if choice.fruitless >= MAX_FRUITLESS:
-                raise Unavailable(f"{choice.fruitless} replicas in a row were lost under this request: {details}")
+            self._replica_failed(choice, link, details)
         elif code is not grpc.StatusCode.RESOURCE_EXHAUSTED:
             log.error("replica %d failed choice %s: %s %s", link.index, choice.sequence_id, code.name, details)
             raise InternalError(f"replica {link.index} failed: {details}")
+
+    def _replica_failed(self, choice: Choice, link: ReplicaLink, details: str) -> None:
+        """Returns when the choice should go on elsewhere; raises Unavailable when that has been tried enough."""
+        self._queue.remove_replica(link.index)  # until it speaks again: the next choice must not run into it
+        link.refresh()
+        choice.failovers += 1
+        choice.fruitless += 1
+        self._observer.failover()
+        log.warning("choice %s lost replica %d: %s", choice.sequence_id, link.index, details)
+        if choice.fruitless >= MAX_FRUITLESS:
+            raise Unavailable(f"{choice.fruitless} replicas in a row were lost under this request: {details}")
 
     def _observe(self, choice: Choice, count: int) -> None:
         if not count:

@@ -94,7 +94,9 @@ class ReplicaLink:
         return self._process.pid if self._process is not None else None
 
     def run(self, request: dispatch_pb2.RunRequest, timeout: float | None) -> Any:
-        """Opens a Run stream."""
+        """Opens a Run stream. Raises ConnectionError while there is no process."""
+        if self._dispatch is None:
+            raise ConnectionError("its process is gone")
         return self._dispatch.Run(request, timeout=timeout)
 
     def refresh(self) -> None:
@@ -113,6 +115,11 @@ class ReplicaLink:
             )
         except grpc.aio.AioRpcError:
             return None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return None  # its channel was closed, which cancels what is on it
         return answer
 
     async def supervise(self) -> None:
@@ -123,7 +130,6 @@ class ReplicaLink:
             await self._live()
             if self._stopping:
                 break
-            self._on_lost(self)
             log.warning("replica %d: %s", self.index, self.message)
             if time.monotonic() - started > self._recovery.backoff_max_seconds:
                 self._record = 0
@@ -173,7 +179,8 @@ class ReplicaLink:
             self.message = self.message or f"its process exited with status {status}; its own messages are above"
         finally:
             process.kill()
-            self._process = self._control = None
+            self._process = self._control = self._dispatch = None
+            self._on_lost(self)  # before its channel closes: nothing may be sent on it any more
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -195,9 +202,11 @@ class ReplicaLink:
                 self._on_room(self, room)
 
     async def _report_room(self) -> None:
+        if self._dispatch is None:
+            return
         call = self._dispatch.WatchRoom(dispatch_pb2.WatchRoomRequest(), timeout=_EXIT_SECONDS)
         try:
-            with contextlib.suppress(grpc.aio.AioRpcError):
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.CancelledError):  # the latter: its channel closed
                 room = await call.read()
                 if isinstance(room, dispatch_pb2.WatchRoomResponse):
                     self._on_room(self, room)
