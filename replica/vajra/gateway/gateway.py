@@ -119,7 +119,7 @@ class Gateway:
             for generation in self._generations:
                 generation.abort()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1.0):  # the last words are on their way
+                async with asyncio.timeout(1.0):  # readers take the last words
                     await self._idle.wait()
 
     async def stop(self, *, kill: bool = False) -> None:
