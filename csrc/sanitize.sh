@@ -3,7 +3,7 @@
 #   csrc/sanitize.sh PYTHON [SANITIZER…] [-- PYTEST ARGUMENTS]
 # Python itself is not instrumented, so the sanitizer's runtime is preloaded, and leaks are not looked for.
 set -euo pipefail
-python=$1; shift
+python=$(cd "$(dirname "$1")" && pwd)/$(basename "$1"); shift
 sanitizers=()
 while [[ $# -gt 0 && $1 != -- ]]; do sanitizers+=("$1"); shift; done
 [[ ${1:-} == -- ]] && shift

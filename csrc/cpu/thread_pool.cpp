@@ -1,6 +1,7 @@
 #include "cpu/thread_pool.h"
 
 #include <algorithm>
+#include <exception>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -67,7 +68,8 @@ void ThreadPool::run(int64_t items, int64_t grain, Body body, void* arg) {
 }
 
 void ThreadPool::work(int thread) {
-  uint32_t state = 0, seen = 0;  // seen: the last loop entered
+  (void)std::uncaught_exceptions();  // allocates the thread's own memory for exceptions while there is some
+  uint32_t state = 0, seen = 0;      // seen: the last loop entered
   for (;;) {
     if (stop_.load(std::memory_order_relaxed)) return;
     const uint32_t number = state & ~(kNumber - 1);

@@ -121,3 +121,37 @@ def test_a_penalty_that_overflows_chooses_what_it_has_blown_up(make_engine: Make
         with np.errstate(over="ignore"):
             assert token.token_id == sampling_reference.choose(row, sampling, known, 4)
         known.append(token.token_id)
+
+
+# Out of address space for the scratch memory of a kernel's threads, and for nothing else.
+SCRATCH = """
+import re, resource
+import numpy as np
+from vajra.engine._native import ops
+
+pool = ops.KvPool("float32", 16, 1, 256, 128)
+seqs = ops.Sequences([(10, 100, [i]) for i in range(16)], pool)
+q = np.zeros((160, 4, 256), np.float32)
+single, kernels = (ops.Ops(ops.host_isa(), n) for n in (1, 2))
+for _ in range(3):  # the arrays' memory
+    single.attention(q, pool, seqs, 1.0)
+in_use = int(re.search(r"VmSize:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+_, most = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (in_use, most))
+single.attention(q, pool, seqs, 1.0)
+try:
+    kernels.attention(q, pool, seqs, 1.0)
+except MemoryError:
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    kernels.attention(q, pool, seqs, 1.0)  # the threads are as they were
+else:
+    raise AssertionError("there was memory")
+"""
+
+
+@pytest.mark.skipif(
+    "ASAN_OPTIONS" in os.environ or "TSAN_OPTIONS" in os.environ, reason="sanitizers abort when memory runs out"
+)
+def test_a_kernel_that_runs_out_of_memory_tells_its_caller() -> None:
+    done = subprocess.run([sys.executable, "-c", SCRATCH], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

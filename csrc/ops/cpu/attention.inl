@@ -197,14 +197,21 @@ template <DType W>
 void attention_as(Context& ctx, const AttentionArgs& args) {
   const AttentionPlan plan = plan_attention(ctx, args);
   const int64_t d = args.kv.head_dim;
+  // In floats: the state, a tile's partial, scores, probabilities, queries, K of a tile.
+  const auto scratch_bytes = [&](int64_t n) {
+    return size_t(2 * partial_floats(n, d) + n * (2 * kKvTile + d) + kKvTile * d + 64) * sizeof(float);
+  };
+  int most = 0;
+  for (int64_t i = 0; i < plan.num_items; ++i) most = plan.items[i].queries > most ? plan.items[i].queries : most;
+  // All of it now: here running out of memory is an exception like any other.
+  for (int t = 0; t < num_threads(ctx); ++t)
+    scratch(ctx, t, scratch_bytes(most * (args.num_heads / args.kv.num_kv_heads)));
   parallel_for(ctx, plan.num_items, 1, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t i = begin; i < end; ++i) {
       const AttentionItem& item = plan.items[i];
       Rows<W> rows(args, item);
       const int64_t n = rows.rows, floats = partial_floats(n, d);
-      // In floats: the state, a tile's partial, scores, probabilities, queries, K of a tile.
-      float* memory = static_cast<float*>(
-          scratch(ctx, thread, size_t(2 * floats + n * (2 * kKvTile + d) + kKvTile * d + 64) * sizeof(float)));
+      float* memory = static_cast<float*>(scratch(ctx, thread, scratch_bytes(n)));
       const Partial state = partial_at(memory, n), next = partial_at(memory + floats, n);
       rows.scores = memory + 2 * floats;
       rows.probs = reinterpret_cast<char*>(rows.scores + n * kKvTile);
