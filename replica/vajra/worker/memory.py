@@ -16,7 +16,8 @@ def weight_bytes(spec: ModelSpec) -> int:
     """Bytes of the packed weights."""
     attention = spec.hidden_size * spec.head_dim * (2 * spec.num_heads + 2 * spec.num_kv_heads)
     layer = attention + 3 * spec.hidden_size * spec.intermediate_size
-    embeddings = 2 * spec.vocab_size * spec.hidden_size  # tied ones too: rows to look up, a packed copy to multiply
+    # A tied matrix is packed once: rows are looked up in the panels that the logits multiply.
+    embeddings = spec.vocab_size * spec.hidden_size * (1 if spec.tie_embeddings else 2)
     return (layer * spec.num_layers + embeddings) * _DTYPE_BYTES[spec.dtype]
 
 
