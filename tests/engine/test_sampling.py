@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from tests.engine.conftest import OPTIONS, MakeEngine
 from tests.engine.driver import Request, Schedule, Trace, run
-from tests.engine.models import LLAMA
+from tests.engine.models import LLAMA, RandomWeights
 
-from vajra.engine import SamplingParams, sampling_reference
+from vajra.engine import Engine, SamplingParams, create_engine, sampling_reference
+from vajra.models.tensor import Tensor
 
 SPEC = replace(LLAMA, vocab_size=3001, num_layers=1)
 
 
-def checked(make: MakeEngine, params: list[SamplingParams]) -> list[Trace]:
+def checked(engine: Engine, params: list[SamplingParams]) -> list[Trace]:
     """Runs a request for each; every token must be the reference's choice on the same logits."""
     prompt = [5, 5, 2900, 17]
     work = [Request(prompt, replace(p, return_logits=True)) for p in params]
-    traces = run(make(SPEC), work, Schedule(batch=16), OPTIONS.num_blocks, OPTIONS.max_batch_tokens)
+    traces = run(engine, work, Schedule(batch=16), OPTIONS.num_blocks, OPTIONS.max_batch_tokens)
     for r, trace in zip(work, traces, strict=True):
         known = list(prompt)
         for token in trace.tokens:
@@ -35,20 +37,42 @@ def checked(make: MakeEngine, params: list[SamplingParams]) -> list[Trace]:
     return traces
 
 
+FILTERS: list[dict[str, Any]] = [
+    {}, {"top_k": 1}, {"top_k": 7}, {"top_k": 2999}, {"top_k": 3001}, {"top_p": 0.5}, {"top_p": 0.999},
+    {"top_p": 1e-9}, {"min_p": 0.1}, {"min_p": 1.0}, {"top_k": 40, "top_p": 0.8},
+    {"top_k": 40, "top_p": 0.9, "min_p": 0.05}, {"top_p": 0.95, "min_p": 1e-3},
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("temperature", [0.0, 1e-4, 0.7, 1.0, 50.0])
 def test_filters_alone_and_together(temperature: float, make_engine: MakeEngine) -> None:
-    filters = [
-        {}, {"top_k": 1}, {"top_k": 7}, {"top_k": 2999}, {"top_k": 3001}, {"top_p": 0.5}, {"top_p": 0.999},
-        {"top_p": 1e-9}, {"min_p": 0.1}, {"min_p": 1.0}, {"top_k": 40, "top_p": 0.8},
-        {"top_k": 40, "top_p": 0.9, "min_p": 0.05}, {"top_p": 0.95, "min_p": 1e-3},
-    ]  # fmt: skip
     checked(
-        make_engine,
+        make_engine(SPEC),
         [
-            SamplingParams(temperature=temperature, seed=2**40 * i + i, max_tokens=12, logprobs=i % 4, **f)  # type: ignore[arg-type]
-            for i, f in enumerate(filters)
+            SamplingParams(temperature=temperature, seed=2**40 * i + i, max_tokens=12, logprobs=i % 4, **f)
+            for i, f in enumerate(FILTERS)
         ],
     )
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_ties_go_by_id(temperature: float) -> None:
+    class Tied(RandomWeights):
+        def tensor(self, name: str) -> Tensor:
+            tensor = super().tensor(name)
+            if name == "lm_head.weight":
+                rows = tensor.array
+                rows[...] = rows[np.arange(len(rows)) % 40]
+                rows[::7] = 0
+            return tensor
+
+    spec = replace(SPEC, tie_embeddings=False)
+    engine = create_engine(spec, Tied(spec), OPTIONS)
+    checked(
+        engine,
+        [SamplingParams(temperature=temperature, seed=i, max_tokens=8, logprobs=9, **f) for i, f in enumerate(FILTERS)],
+    )
+    engine.close()
 
 
 def test_penalties_bias_and_masks(make_engine: MakeEngine) -> None:
@@ -69,12 +93,12 @@ def test_penalties_bias_and_masks(make_engine: MakeEngine) -> None:
         )
         for _ in range(24)
     ]
-    checked(make_engine, params)
+    checked(make_engine(SPEC), params)
 
 
 def test_penalties_change_what_greedy_repeats(make_engine: MakeEngine) -> None:
     plain, penal = checked(
-        make_engine,
+        make_engine(SPEC),
         [SamplingParams(temperature=0.0, max_tokens=40, frequency_penalty=f) for f in (0.0, 100.0)],
     )
     assert len(set(plain.ids)) < 40

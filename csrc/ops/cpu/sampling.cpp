@@ -1,6 +1,7 @@
 #include "ops/cpu/sampling.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -13,15 +14,26 @@ struct Candidate {
   float z;
   int32_t id;
 };
-// Heap order: the largest z on top, among equals the lowest id.
-bool worse(const Candidate& a, const Candidate& b) { return a.z < b.z || (a.z == b.z && a.id > b.id); }
+
+// A candidate as one number, larger for a larger z and among equals for a lower id.
+uint64_t key_of(float z, int64_t id) {
+  const uint32_t bits = std::bit_cast<uint32_t>(z + 0.0f);  // -0 equals 0
+  const uint32_t ordered = bits >> 31 ? ~bits : bits | 0x80000000u;
+  return uint64_t(ordered) << 32 | uint32_t(~id);
+}
+Candidate candidate_of(uint64_t key) {
+  const uint32_t ordered = uint32_t(key >> 32);
+  return {std::bit_cast<float>(ordered >> 31 ? ordered ^ 0x80000000u : ~ordered), int32_t(~uint32_t(key))};
+}
 
 // Yields candidates by (z descending, id ascending), as many as are asked for: a heap over bands of z that start
 // narrow at the top, since filters usually keep a handful of a large vocabulary. No z is +inf or NaN.
 class Descending {
  public:
   Descending(const float* z, int64_t n, double zmax, double temperature)
-      : z_(z), n_(n), zmax_(zmax), depth_(std::max(temperature, 1e-3) * 2) {}
+      : z_(z), n_(n), zmax_(zmax), depth_(std::max(temperature, 1e-3) * 2) {
+    heap_.clear();
+  }
 
   // False when all are out. -inf never comes out.
   bool next(Candidate* c) {
@@ -29,8 +41,8 @@ class Descending {
       if (exhausted_) return false;
       fill();
     }
-    std::pop_heap(heap_.begin(), heap_.end(), worse);
-    *c = heap_.back();
+    std::pop_heap(heap_.begin(), heap_.end());
+    *c = candidate_of(heap_.back());
     heap_.pop_back();
     return true;
   }
@@ -47,9 +59,9 @@ class Descending {
       for (int64_t i = begin; i < end; ++i) found |= int(z_[i] >= low) & int(z_[i] < high_);
       if (!found) continue;
       for (int64_t i = begin; i < end; ++i)
-        if (z_[i] >= low && z_[i] < high_ && z_[i] > -kInf) heap_.push_back({z_[i], int32_t(i)});
+        if (z_[i] >= low && z_[i] < high_ && z_[i] > -kInf) heap_.push_back(key_of(z_[i], i));
     }
-    std::make_heap(heap_.begin(), heap_.end(), worse);
+    std::make_heap(heap_.begin(), heap_.end());
     high_ = low;
     depth_ *= 2;
   }
@@ -60,7 +72,12 @@ class Descending {
   float high_ = std::numeric_limits<float>::infinity();
   int bands_ = 0;
   bool exhausted_ = false;
-  std::vector<Candidate> heap_;
+  std::vector<uint64_t>& heap_ = scratch();
+
+  static std::vector<uint64_t>& scratch() {  // one row at a time per thread
+    thread_local std::vector<uint64_t> keys;
+    return keys;
+  }
 };
 
 // Adjusts a copy of the row, or returns the row itself when nothing is to be adjusted.
@@ -104,7 +121,7 @@ int32_t draw_unfiltered(const double* w, int64_t n, double u) {
 
 int32_t draw_filtered(const float* z, int64_t n, const Params& p, double zmax, double u) {
   const double inv_t = 1.0 / p.temperature;
-  const bool limited = p.top_k > 0 && p.top_k < n;
+  const bool limited = p.top_k > 0 && p.top_k < n, mass_over_ids = !limited && p.top_p < 1.0;
   thread_local std::vector<double> weights;
   thread_local std::vector<std::pair<int32_t, double>> kept;
   kept.clear();
@@ -118,20 +135,23 @@ int32_t draw_filtered(const float* z, int64_t n, const Params& p, double zmax, d
       for (auto& k : kept) total += k.second;
       mass = p.top_p * total;
     }
-  } else if (p.top_p < 1.0) {
+  } else if (mass_over_ids) {
     weights.resize(size_t(n));
     exp_weights(z, n, zmax, inv_t, weights.data());
     double total = 0;
     for (double w : weights) total += w;
     mass = p.top_p * total;
   }
+  const auto weight = [&](const Candidate& x) {  // the same bits either way
+    return mass_over_ids ? weights[size_t(x.id)] : exp_weight(x.z, zmax, inv_t);
+  };
   // Walk the order until a filter closes; `kept` is trimmed to (or grown into) what stays, with its sum.
   double sum = 0;
   size_t count = 0;
   for (;; ++count) {
     if (count == kept.size()) {
       if (limited || !order.next(&c)) break;
-      kept.emplace_back(c.id, exp_weight(c.z, zmax, inv_t));
+      kept.emplace_back(c.id, weight(c));
     }
     const double w = kept[count].second;
     if (count > 0 && (!(sum < mass) || w < p.min_p)) break;
