@@ -86,6 +86,16 @@ def make_checkpoint(
     return path
 
 
+def poison_checkpoint(path: Path, tensor: str, row: int) -> None:
+    """Fills a row of a tensor of a safetensors checkpoint in one file with NaN."""
+    from safetensors.numpy import load_file, save_file
+
+    file = path / "model.safetensors"
+    tensors = load_file(file)
+    tensors[tensor][row] = float("nan")
+    save_file(tensors, file, {"format": "pt"})
+
+
 def _save(model: Any, path: Path, fmt: str, shards: int) -> None:
     import torch
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from safetensors.numpy import load_file, save_file
-from tests.models.checkpoints import make_checkpoint
+from tests.models.checkpoints import make_checkpoint, poison_checkpoint
 from tests.replica.harness import Replica, collect, manifest, read, request
 
 from vajra.control.v1 import control_pb2
@@ -18,10 +17,7 @@ PROMPT = [1, 17, 33, 5, 250, 9]
 def damaged(folder: Path, name: str, row: int) -> Path:
     """A checkpoint with one row of NaN in one tensor."""
     make_checkpoint(folder, "llama", hidden_size=128, intermediate_size=256, max_position_embeddings=8192)
-    file = folder / "model.safetensors"
-    tensors = load_file(file)
-    tensors[name][row] = float("nan")
-    save_file(tensors, file, {"format": "pt"})
+    poison_checkpoint(folder, name, row)
     return folder
 
 
