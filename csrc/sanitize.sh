@@ -28,12 +28,22 @@ for sanitizer in "${sanitizers[@]}"; do
   cp -r "$root/replica/vajra" "$build/root/vajra"
   rm -f "$build"/root/vajra/engine/_native*.so
   cp "$build"/_native*.so "$build/root/vajra/engine/"
+  # An editable install's import hook would come before PYTHONPATH.
+  echo 'import sys; sys.meta_path[:] = [f for f in sys.meta_path if type(f).__name__ != "ScikitBuildRedirectingFinder"]' \
+    > "$build/root/sitecustomize.py"
   (
     cd "$root"
     export LD_PRELOAD="$($cxx -print-file-name=$library) $($cxx -print-file-name=libstdc++.so.6)"
-    export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-    export TSAN_OPTIONS=halt_on_error=1:report_signal_unsafe=0
-    PYTHONPATH="$build/root:$root/proto" "$python" -m pytest -q -p no:cacheprovider -m 'not slow' \
-      tests/engine tests/ops "$@"
+    # Reports go to files: pytest keeps what a test writes, and a report is the last thing a process does.
+    log=log_path=$build/report:halt_on_error=1
+    rm -f "$build"/report.*
+    export ASAN_OPTIONS=$log:detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=$log:print_stacktrace=1
+    export TSAN_OPTIONS=$log:report_signal_unsafe=0
+    export OMP_NUM_THREADS=1  # the oracle's: the thread sanitizer does not see libgomp's barriers
+    export PYTHONPATH=$build/root:$root/proto
+    "$python" -c 'import sys; from vajra.engine import _native as n; sys.exit(not n.__file__.startswith(sys.argv[1]))' \
+      "$build/" || { echo "the instrumented module is not the one that is imported" >&2; exit 1; }
+    "$python" -m pytest -q -p no:cacheprovider -m 'not slow' \
+      tests/engine tests/ops "$@" || { status=$?; cat "$build"/report.* 2> /dev/null; exit $status; }
   )
 done
