@@ -43,8 +43,16 @@ COMPLETION_FAULTS: list[tuple[dict[str, Any], str, str]] = [
     ({"prompt": []}, "prompt", "empty"),
     ({"prompt": [[]]}, "prompt", "empty"),
     ({"prompt": 3}, "prompt", "it is 3"),
-    ({"prompt": [1, "a"]}, "prompt", "neither text nor token ids"),
-    ({"prompt": [1.5]}, "prompt", "neither text nor token ids"),
+    ({"prompt": [1, "a"]}, "prompt[1]", "the string 'a'"),
+    ({"prompt": ["a", 1]}, "prompt[1]", "neither text nor token ids, it is 1"),
+    ({"prompt": [1.5]}, "prompt[0]", "neither text nor token ids, it is 1.5"),
+    ({"prompt": [[1], [2, True]]}, "prompt[1][1]", "must be a token id, it is true"),
+    ({"prompt": [[1], [2, VOCABULARY]]}, "prompt[1][1]", f"0 to {VOCABULARY - 1}"),
+    ({"prompt": ["a", ""]}, "prompt[1]", "empty"),
+    ({"prompt": ["a", "x" * MAX_MODEL_LEN]}, "prompt[1]", f"at most {MAX_MODEL_LEN - 1}"),
+    ({"\ud800": 1}, "\\ud800", "unknown field"),
+    ({"logit_bias": {"\ud800": 1}}, "logit_bias", "a token id"),
+    ({"x" * 100_000: 1}, "x" * 400 + " … " + "x" * 200, "unknown field"),
     ({"prompt": [5, VOCABULARY]}, "prompt[1]", f"0 to {VOCABULARY - 1}"),
     ({"prompt": [-1]}, "prompt[0]", "is -1"),
     ({"prompt": [10**30]}, "prompt[0]", "token ids"),
@@ -103,6 +111,7 @@ CHAT_FAULTS: list[tuple[dict[str, Any], str, str]] = [
     ({"messages": []}, "messages", "empty"),
     ({"messages": ["hi"]}, "messages[0]", "role and content"),
     ({"messages": [{"content": "hi"}]}, "messages[0].role", "missing"),
+    ({"messages": [{"role": "", "content": "hi"}]}, "messages[0].role", "missing"),
     ({"messages": [{"role": "user"}]}, "messages[0].content", "null"),
     ({"messages": [{"role": "user", "content": "\ud800"}]}, "messages[0].content", "surrogate"),
     ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role", "tools"),
@@ -135,7 +144,7 @@ def test_chats(server: Server, body: dict[str, Any], param: str, words: str) -> 
         (b'{"prompt": "x", "temperature": NaN}', "NaN"),
         (b'{"prompt": "x", "temperature": -Infinity}', "finite"),
         (b'{"prompt": "x", "temperature": 1e999}', "temperature is inf"),
-        (b'{"prompt": "x", "n": ' + b"9" * 5000 + b"}", "not valid JSON"),
+        (b'{"prompt": "x", "n": ' + b"9" * 5000 + b"}", "an integer of thousands of digits"),
         (b'{"prompt": ' + b"[" * 100_000, "nested too deeply"),
     ],
     ids=lambda value: str(value)[:30],
@@ -155,6 +164,19 @@ def test_wrong_model_path_method_and_size(server: Server) -> None:
     status, error = post(server, COMPLETIONS, b'{"prompt": "' + b"x" * (17 << 20) + b'"}')
     assert status == 413
     assert "16 MiB" in error["message"]
+
+
+def test_bodies_that_are_not_what_their_headers_say(server: Server) -> None:
+    body = {"prompt": "x", "max_tokens": 1}
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+        status, error = post(server, COMPLETIONS, body, **{"Content-Type": kind})
+        assert status == 415
+        assert kind in error["message"]
+        assert "application/json" in error["message"]
+    assert post(server, COMPLETIONS, body, **{"Content-Type": "application/json; charset=utf-8"})[0] == 200
+    status, error = post(server, COMPLETIONS, body, **{"Content-Encoding": "gzip"})
+    assert status == 400
+    assert "Content-Encoding gzip" in error["message"]
 
 
 def test_an_api_key_is_asked_for(checkpoint: Any) -> None:

@@ -99,6 +99,7 @@ FAULTS: list[tuple[pb.GenerateRequest, str, str]] = [
     (request(None, token_ids=pb.TokenIds(ids=[VOCABULARY])), "prompt[0]", "token ids"),
     (request(None, token_ids=pb.TokenIds(ids=[1] * MAX_MODEL_LEN)), "prompt", "at most"),
     (request(None, chat=pb.Chat()), "messages", "empty"),
+    (request(None, chat=pb.Chat(messages=[pb.ChatMessage(content="hi")])), "messages[0].role", "missing"),
     (request(sampling=pb.SamplingParams(temperature=float("nan"))), "sampling.temperature", "nan"),
     (request(sampling=pb.SamplingParams(temperature=float("inf"))), "sampling.temperature", "inf"),
     (request(sampling=pb.SamplingParams(temperature=1e-7)), "sampling.temperature", "use 0 for greedy"),
@@ -139,6 +140,10 @@ def test_another_model_and_a_giant_message(stub: Any) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         generate(stub, request(model="gpt-4"))
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    with pytest.raises(grpc.RpcError) as caught:
+        generate(stub, request(model="☃" * 100_000))  # quoted whole, it would not fit into the answer's metadata
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    assert MODEL in (caught.value.details() or "")
     with pytest.raises(grpc.RpcError) as caught:
         generate(stub, request("x" * (17 << 20)))
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

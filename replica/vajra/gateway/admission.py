@@ -47,16 +47,16 @@ class Admission:
             raise InvalidRequest("this model has no tokenizer: ask for token ids only, not for text", "output")
         return Checked(request, params)
 
-    async def admit(self, checked: Checked) -> Admitted:
-        """Tokenizes the prompt and checks it against the context. Raises InvalidRequest."""
+    async def admit(self, checked: Checked, field: str = "prompt") -> Admitted:
+        """Tokenizes the prompt, `field` in messages, and checks it against the context. Raises InvalidRequest."""
         prompt, params = checked.request.prompt, checked.params
         if isinstance(prompt, Chat):  # the template writes special tokens itself
-            ids: Sequence[int] = await self._encode(self._render(prompt), special=False, field="messages")
+            field = "messages"
+            ids: Sequence[int] = await self._encode(self._render(prompt), special=False, field=field)
         elif isinstance(prompt, str):
-            ids = await self._encode(prompt, special=True, field="prompt")
+            ids = await self._encode(prompt, special=True, field=field)
         else:
             ids = prompt
-        field = "messages" if isinstance(prompt, Chat) else "prompt"
         return Admitted(params, ids, check_prompt(ids, self._model, params, field))
 
     def choices(
@@ -115,6 +115,10 @@ class Admission:
     def _render(self, chat: Chat) -> str:
         if not chat.messages:
             raise InvalidRequest("messages is empty; a conversation has at least one", "messages")
+        for i, message in enumerate(chat.messages):
+            if not message.get("role"):
+                path = f"messages[{i}].role"
+                raise InvalidRequest(f"{path} is missing; it is system, user or assistant", path)
         if self._tokenizer is None or not self._tokenizer.has_chat_template:
             raise InvalidRequest("this model has no chat template: send a prompt to completions instead", "messages")
         try:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+_MAX_BYTES = 600  # of a message: it may quote what a client sent, and gRPC's metadata has room for few kilobytes
+_TAIL_BYTES = 200
+
 
 class GatewayError(Exception):
     """A fault with a message for people."""
@@ -12,7 +15,10 @@ class StartupError(GatewayError):
 
 
 class RequestError(GatewayError):
-    """A request failed; the others go on."""
+    """A request failed; the others go on. The message is cut to what every face can send, and is valid UTF-8."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_sendable(message))
 
 
 class InvalidRequest(RequestError):
@@ -20,7 +26,7 @@ class InvalidRequest(RequestError):
 
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)
-        self.field = field
+        self.field = None if field is None else _sendable(field)
 
 
 class UnknownModel(RequestError):
@@ -57,3 +63,11 @@ class ClientTooSlow(RequestError):
 
 class InternalError(RequestError):
     """A fault of the server's own."""
+
+
+def _sendable(text: str) -> str:
+    data = text.encode("utf-8", "backslashreplace")  # half a surrogate pair has no UTF-8
+    if len(data) <= _MAX_BYTES:
+        return data.decode()
+    head, tail = data[: _MAX_BYTES - _TAIL_BYTES], data[-_TAIL_BYTES:]
+    return f"{head.decode('utf-8', 'ignore')} … {tail.decode('utf-8', 'ignore')}"

@@ -233,7 +233,9 @@ class Gateway:
             if len(checked) == 1:
                 return [await self._admission.admit(checked[0])]
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._admission.admit(each)) for each in checked]
+                tasks = [
+                    group.create_task(self._admission.admit(each, f"prompt[{i}]")) for i, each in enumerate(checked)
+                ]
             return [task.result() for task in tasks]
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None

@@ -65,11 +65,9 @@ def _message(message: Any, path: str) -> dict[str, str]:
     for name in ("name", "refusal", "audio", "annotations", "function_call", "tool_calls", "tool_call_id"):
         fields.refuse(name, "templates are given role and text only", *(([],) if name.endswith("s") else ()))
     role = fields.string("role")
-    if not role:
-        raise InvalidRequest(f"{path}.role is missing; it is system, user or assistant", f"{path}.role")
     if role in ("tool", "function"):
         raise InvalidRequest(f"{path}.role is {role!r}, but this server calls no tools", f"{path}.role")
-    return {"role": role, "content": _content(fields, path)}
+    return {"role": role or "", "content": _content(fields, path)}
 
 
 def _content(fields: Fields, path: str) -> str:

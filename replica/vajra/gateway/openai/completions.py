@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vajra.gateway.errors import InvalidRequest
-from vajra.gateway.openai.fields import Fields, checked_text
+from vajra.gateway.openai.fields import Fields, checked_text, spelled
 from vajra.gateway.openai.protocol import MAX_PROMPTS, Answer, Envelope
 from vajra.gateway.openai.sampling import SHARED, read_sampling, read_stream
 from vajra.gateway.request import Delta, GenerateRequestData, Prompt, TokenLogprob
@@ -41,18 +41,27 @@ def _prompts(fields: Fields) -> list[Prompt]:
     if not value:
         raise InvalidRequest("prompt is empty; it must have at least one token", "prompt")
     if type(value[0]) is int:
-        value = [value]
+        return [_token_ids(value, "prompt")]
     if len(value) > MAX_PROMPTS:
         raise InvalidRequest(f"prompt has {len(value)} prompts; at most {MAX_PROMPTS} are allowed", "prompt")
-    return [_prompt(fields, item, f"prompt[{i}]", expected) for i, item in enumerate(value)]
+    return [_prompt(item, f"prompt[{i}]", expected) for i, item in enumerate(value)]
 
 
-def _prompt(fields: Fields, item: Any, path: str, expected: str) -> Prompt:
+def _prompt(item: Any, path: str, expected: str) -> Prompt:
     if isinstance(item, str):
         return checked_text(item, path)
-    if isinstance(item, list) and all(type(token) is int for token in item):
-        return item
-    raise fields.wrong("prompt", f"{expected}; {path} is neither text nor token ids")
+    if isinstance(item, list):
+        return _token_ids(item, path)
+    raise InvalidRequest(
+        f"prompt must be {expected}; {path} is neither text nor token ids, it is {spelled(item)}", path
+    )
+
+
+def _token_ids(items: list[Any], path: str) -> list[int]:
+    for i, item in enumerate(items):
+        if type(item) is not int:
+            raise InvalidRequest(f"{path}[{i}] must be a token id, it is {spelled(item)}", f"{path}[{i}]")
+    return items
 
 
 @dataclass

@@ -18,15 +18,21 @@ def parse_json(data: bytes) -> dict[str, Any]:
         raise InvalidRequest(f"the body is not valid UTF-8: byte {error.start} is {data[error.start]:#04x}") from None
     except RecursionError:
         raise InvalidRequest("the body is nested too deeply") from None
-    except ValueError as error:
+    except (json.JSONDecodeError, _NoNumber) as error:
         raise InvalidRequest(f"the body is not valid JSON: {error}") from None
+    except ValueError:  # Python's bound on an integer's digits
+        raise InvalidRequest("the body has an integer of thousands of digits; no field takes one") from None
     if not isinstance(body, dict):
-        raise InvalidRequest(f"the body must be a JSON object, it is {_name(body)}")
+        raise InvalidRequest(f"the body must be a JSON object, it is {spelled(body)}")
     return body
 
 
+class _NoNumber(ValueError):
+    pass
+
+
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number; numbers must be finite")
+    raise _NoNumber(f"{name} is no JSON number; numbers must be finite")
 
 
 class Fields:
@@ -99,7 +105,7 @@ class Fields:
     def wrong(self, name: str, expected: str) -> InvalidRequest:
         """The complaint about a value of the wrong type, to be raised."""
         value = self._body.get(name)
-        return InvalidRequest(f"{self.path(name)} must be {expected}, it is {_name(value)}", self.path(name))
+        return InvalidRequest(f"{self.path(name)} must be {expected}, it is {spelled(value)}", self.path(name))
 
 
 def checked_text(text: str, path: str) -> str:
@@ -112,7 +118,8 @@ def checked_text(text: str, path: str) -> str:
     return text
 
 
-def _name(value: Any) -> str:
+def spelled(value: Any) -> str:
+    """A JSON value as messages write it."""
     match value:
         case None:
             return "null"

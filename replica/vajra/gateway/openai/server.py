@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
-from vajra.gateway.errors import RequestError, Unavailable, UnknownModel
+from vajra.gateway.errors import InvalidRequest, RequestError, Unavailable, UnknownModel
 from vajra.gateway.gateway import Gateway
 from vajra.gateway.openai import chat, completions
 from vajra.gateway.openai.answering import answer, stream_answer
@@ -24,6 +25,9 @@ from vajra.gateway.request import GenerateRequestData, ModelInfo
 from vajra.metrics.prometheus import CONTENT_TYPE
 
 log = logging.getLogger(__name__)
+_http_log = logging.getLogger(f"{__name__}.aiohttp")
+# What is no HTTP is answered with 400. It is no fault of ours, and a port scan should not fill the log.
+_http_log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
 
 MAX_BODY_BYTES = 16 << 20
 SHUTDOWN_SECONDS = 2.0
@@ -52,7 +56,9 @@ class HttpServer:
             ]
         )
         # A client that goes away cancels its handler, and with it the request.
-        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+        self._runner = web.AppRunner(
+            app, handler_cancellation=True, access_log=None, logger=_http_log, shutdown_timeout=SHUTDOWN_SECONDS
+        )
 
     async def start(self) -> None:
         """Begins to answer; /health says 503 until the gateway is well."""
@@ -93,6 +99,7 @@ class HttpServer:
         self, request: web.Request, read: _Reader, form: Callable[..., Answer], prefix: str
     ) -> web.StreamResponse:
         model = self._model()
+        _check_content_type(request)
         requests, stream, include_usage = read(parse_json(await request.read()))
         generation = await self._gateway.open(requests)
         try:
@@ -142,6 +149,9 @@ class HttpServer:
             return _error(to_http(error))
         except web.HTTPException as error:
             return _error(_plain(request, error))
+        except web.RequestPayloadError:
+            coding = request.headers.get("Content-Encoding", "identity")
+            return _error(to_http(InvalidRequest(f"the body cannot be read as Content-Encoding {coding}")))
         except ConnectionError:  # the client went away while it was being answered
             raise
         except Exception:
@@ -160,6 +170,12 @@ class HttpServer:
         return await handler(request)
 
 
+def _check_content_type(request: web.Request) -> None:
+    """A page of another site may send forms and plain text from a visitor's browser unasked, but not JSON."""
+    if "Content-Type" in request.headers and request.content_type != "application/json":
+        raise web.HTTPUnsupportedMediaType
+
+
 def _json(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json", headers=headers)
 
@@ -175,6 +191,9 @@ def _plain(request: web.Request, error: web.HTTPException) -> HttpError:
         case 405:
             allowed = ", ".join(sorted(error.allowed_methods)) if isinstance(error, web.HTTPMethodNotAllowed) else ""
             text = f"{request.path} takes {allowed}, not {request.method}"
+        case 415:
+            given = request.headers.get("Content-Type", "")
+            text = f"{request.path} reads JSON; Content-Type is {given!r}, it must be application/json"
         case 413:
             text = f"the body is larger than {MAX_BODY_BYTES >> 20} MiB, which is the most this server reads"
         case _:
