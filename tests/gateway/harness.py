@@ -61,9 +61,13 @@ class Server:
 
     def __init__(self, manifest: dict[str, Any], **options: Any) -> None:
         self._command = [sys.executable, "-c", _SERVE, json.dumps(manifest), json.dumps(options)]
+        model = Path(manifest["spec"]["model"]["source"]["hostPath"]["path"])
+        self._environment = {**os.environ, "VAJRA_CACHE": str(model.with_name(f"{model.name}-cache"))}
 
     def __enter__(self) -> Server:
-        self.process = subprocess.Popen(self._command, stdout=subprocess.PIPE, start_new_session=True)
+        self.process = subprocess.Popen(
+            self._command, stdout=subprocess.PIPE, start_new_session=True, env=self._environment
+        )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
