@@ -11,16 +11,18 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.gateway.harness import Server, manifest
 
 
 def stream(server: Server, max_tokens: int) -> Any:
     body = {"prompt": "x", "max_tokens": max_tokens, "stream": True, "ignore_eos": True, "seed": 1}
-    request = urllib.request.Request(f"{server.http}/v1/completions", json.dumps(body).encode())
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{server.http}/v1/completions", json.dumps(body).encode(), headers)
     return urllib.request.urlopen(request, timeout=60)
 
 
-def test_sigterm_drains_and_a_second_signal_does_not_wait(checkpoint: Path) -> None:
+def test_sigterm_drains_and_a_second_signal_does_not_wait(checkpoint: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with Server(manifest(checkpoint)) as server:
         with stream(server, 1500) as response:
             response.readline()
@@ -41,6 +43,9 @@ def test_sigterm_drains_and_a_second_signal_does_not_wait(checkpoint: Path) -> N
         server.signal(signal.SIGINT)
         threading.Timer(0.2, server.signal, (signal.SIGINT,)).start()
         assert server.process.wait(30) == 128 + signal.SIGINT
+    said = capfd.readouterr().err
+    assert "Traceback" not in said
+    assert "Warning" not in said
 
 
 def test_what_cannot_be_served_says_why(checkpoint: Path, tmp_path: Path) -> None:

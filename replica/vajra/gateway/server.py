@@ -71,8 +71,11 @@ async def run(
         if not await _first(asyncio.create_task(gateway.drain()), signals.now):
             status = 128 + signals.number
     finally:
-        await gateway.stop(kill=signals.now.is_set())
-        if not signals.now.is_set():
+        at_once = signals.now.is_set()
+        await gateway.stop(kill=at_once)
+        if at_once:
+            await grpc.stop(0.0)  # it must not outlive the loop
+        else:
             await asyncio.gather(http.stop(), grpc.stop(_GRPC_GRACE))
     return status
 
