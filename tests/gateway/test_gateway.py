@@ -167,6 +167,8 @@ async def test_the_queue_is_bounded_and_ordered(checkpoint: Path) -> None:
             await collect(running, request())
         assert caught.value.retry_after >= 1
         with pytest.raises(Overloaded):
+            await running.open([request(n=3)])
+        with pytest.raises(InvalidRequest, match="4 choices at once"):  # never fits: trying again would not help
             await running.open([request(n=4)])
         cancelled = waiting.pop(1)
         cancelled.cancel()

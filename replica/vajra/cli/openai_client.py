@@ -27,7 +27,9 @@ class OpenAIClient:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(limit=0)  # the workload limits concurrency, not the pool
+        # The workload limits concurrency, not the pool. A connection each: some servers close an idle one just as the
+        # next request goes out on it, and that failure would count against them.
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
         self._session = aiohttp.ClientSession(headers=self._headers, timeout=self._timeout, connector=connector)
         return self
 

@@ -13,7 +13,7 @@ from vajra.control.v1 import control_pb2
 from vajra.gateway.admission import Admission, Admitted, Checked
 from vajra.gateway.choice import Choice
 from vajra.gateway.dispatcher import Dispatcher
-from vajra.gateway.errors import DuplicateRequest, RequestError, StartupError, Unavailable
+from vajra.gateway.errors import DuplicateRequest, InvalidRequest, RequestError, StartupError, Unavailable
 from vajra.gateway.generation import Generation
 from vajra.gateway.observation import Observation
 from vajra.gateway.replica_link import ReplicaLink, ReplicaState
@@ -196,6 +196,11 @@ class Gateway:
             self._check_state()
             checked = [self._admission.check(request) for request in requests]
             total = sum(each.params.n for each in checked)
+            if total > self._max_waiting:
+                raise InvalidRequest(
+                    f"{total} choices at once (prompts times n); at most {self._max_waiting} fit into the queue: "
+                    "send them in several requests"
+                )
             self._dispatcher.check_room(self._tokenizing + total)
             ids = self._take_ids(requests)
             try:
