@@ -195,3 +195,4 @@ def test_health_and_metrics(server: Server) -> None:
         assert line in lines
     for name in ("vajra_time_to_first_token_seconds_bucket", "vajra_kv_blocks{", 'vajra_requests_total{outcome="ok"}'):
         assert any(line.startswith(name) for line in lines), name
+    assert not any("_created" in line for line in lines), "times at which counters were made"

@@ -13,7 +13,7 @@ from vajra.cli.output import progress_bars
 
 if TYPE_CHECKING:
     from vajra.config import VajraDeployment
-    from vajra.gateway.serving import Endpoints
+    from vajra.gateway.endpoints import Endpoints
 
 
 def serve_until_interrupted(

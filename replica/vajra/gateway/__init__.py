@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vajra.gateway.endpoints import Endpoints as Endpoints
     from vajra.gateway.gateway import Gateway as Gateway
     from vajra.gateway.request import Chat as Chat
     from vajra.gateway.request import Delta as Delta
     from vajra.gateway.request import GenerateRequestData as GenerateRequestData
-    from vajra.gateway.serving import Endpoints as Endpoints
     from vajra.gateway.serving import serve as serve
 
 _HOMES = {
@@ -21,7 +21,7 @@ _HOMES = {
     "Delta": "request",
     "Gateway": "gateway",
     "GenerateRequestData": "request",
-    "Endpoints": "serving",
+    "Endpoints": "endpoints",
     "serve": "serving",
 }
 __all__ = ["Chat", "Delta", "Endpoints", "Gateway", "GenerateRequestData", "serve"]

@@ -1,6 +1,6 @@
 """The replicas' processes: started before anything heavy is imported, so that the model loads meanwhile.
 
-Only the standard library is imported here.
+Nothing but the standard library is imported on the way.
 """
 
 from __future__ import annotations
@@ -8,14 +8,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
+
+from vajra.gateway.runtime_folder import RuntimeFolder
 
 
 class ReplicaProcess:
@@ -53,8 +52,8 @@ class ReplicaLauncher:
 
     def __init__(self, manifest: dict[str, Any], num_replicas: int) -> None:
         self.num_replicas = num_replicas
-        self.folder = Path(tempfile.mkdtemp(prefix="vajra-"))  # mode 0700
-        self.spec_file = self.folder / "deployment.json"
+        self._folder = RuntimeFolder()
+        self.spec_file = self._folder.path / "deployment.json"
         self.spec_file.write_text(json.dumps(manifest))
         self._read_end, self._write_end = os.pipe()  # closes when this process ends, however it ends
         self._incarnation = 0
@@ -70,7 +69,7 @@ class ReplicaLauncher:
 
     def _start(self, index: int) -> ReplicaProcess:
         self._incarnation += 1
-        address = f"unix:{self.folder}/replica-{index}-{self._incarnation}.sock"
+        address = f"unix:{self._folder.path}/replica-{index}-{self._incarnation}.sock"
         command = [sys.executable, "-m", "vajra.replica", "--spec-file", str(self.spec_file), "--listen", address]
         command += ["--replica-index", str(index), "--num-local-replicas", str(self.num_replicas)]
         command += ["--parent-fd", str(self._read_end)]
@@ -79,7 +78,7 @@ class ReplicaLauncher:
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,  # it logs to stderr
-            pass_fds=(self._read_end,),
+            pass_fds=(self._read_end, self._folder.lock_fd),  # the folder is in use while the replica lives
             start_new_session=True,
         )
         return ReplicaProcess(process, address)
@@ -93,4 +92,4 @@ class ReplicaLauncher:
             if fd >= 0:
                 os.close(fd)
         self._read_end = self._write_end = -1
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._folder.close()

@@ -8,13 +8,13 @@ import socket
 from collections.abc import Callable
 
 from vajra.config import VajraDeployment
+from vajra.gateway.endpoints import Endpoints, Progress
 from vajra.gateway.errors import StartupError
 from vajra.gateway.gateway import Gateway
 from vajra.gateway.grpc_server import GrpcServer
 from vajra.gateway.listener import url_host
 from vajra.gateway.openai.server import HttpServer
 from vajra.gateway.replica_process import ReplicaLauncher
-from vajra.gateway.serving import Endpoints, Progress
 
 _GRPC_GRACE = 2.0  # seconds for last words, once nothing is in flight
 

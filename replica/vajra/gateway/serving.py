@@ -7,27 +7,15 @@ this process imports gRPC and aiohttp and builds the faces.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vajra.gateway.endpoints import Endpoints, Progress
 from vajra.gateway.replica_process import ReplicaLauncher
 
 if TYPE_CHECKING:
     import socket
 
     from vajra.config import VajraDeployment
-
-Progress = Callable[[str, int, int], None]  # stage, done, total (0: unknown)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Endpoints:
-    """Where a server can be reached."""
-
-    model: str
-    http: str  # a URL without a path
-    grpc: str  # host:port
-    notices: tuple[str, ...]  # lines that a user should know
 
 
 def serve(
