@@ -37,11 +37,11 @@ def undisturbed(server: Server) -> Any:
 
 # body, (parameter, words of the message)
 COMPLETION_FAULTS: list[tuple[dict[str, Any], str, str]] = [
-    ({}, "prompt", "must be a string"),
+    ({}, "prompt", "is missing; it must be a string"),
     ({"prompt": None}, "prompt", "null"),
     ({"prompt": ""}, "prompt", "empty"),
     ({"prompt": []}, "prompt", "empty"),
-    ({"prompt": [[]]}, "prompt", "empty"),
+    ({"prompt": [[]]}, "prompt[0]", "empty"),
     ({"prompt": 3}, "prompt", "it is 3"),
     ({"prompt": [1, "a"]}, "prompt[1]", "the string 'a'"),
     ({"prompt": ["a", 1]}, "prompt[1]", "neither text nor token ids, it is 1"),
@@ -60,7 +60,9 @@ COMPLETION_FAULTS: list[tuple[dict[str, Any], str, str]] = [
     ({"prompt": "x" * 9000}, "prompt", "9000 tokens"),
     ({"prompt": ["x"] * 2000}, "prompt", "at most 1024"),
     ({"prompt": "\ud800"}, "prompt", "surrogate"),
-    ({"stop": "\udfff"}, "stop[0]", "surrogate"),
+    ({"stop": "\udfff"}, "stop", "surrogate"),
+    ({"stop": ["a", "\udfff"]}, "stop[1]", "surrogate"),
+    ({"stop": ["a", 5]}, "stop[1]", "it is 5"),
     ({"stop": [""]}, "stop", "1 to 1024 characters"),
     ({"stop": ["x"] * 17}, "stop", "at most 16"),
     ({"stop": 5}, "stop", "a list of strings"),
@@ -82,19 +84,29 @@ COMPLETION_FAULTS: list[tuple[dict[str, Any], str, str]] = [
     ({"max_tokens": 0}, "max_tokens", "at least 1"),
     ({"max_tokens": 2, "min_tokens": 3}, "min_tokens", "max_tokens, 2"),
     ({"max_tokens": 2, "max_completion_tokens": 3}, "max_tokens", "one of them"),
+    ({"max_completion_tokens": 0}, "max_completion_tokens", "max_completion_tokens is 0"),
+    ({"max_completion_tokens": 2, "min_tokens": 3}, "min_tokens", "max_completion_tokens, 2"),
     ({"logprobs": 21}, "logprobs", "0 to 20"),
+    ({"logprobs": True}, "logprobs", "an integer"),
+    ({"min_tokens": MAX_MODEL_LEN}, "min_tokens", "leaves room for"),
+    ({"prompt": ["x"] * 9, "n": 128}, "n", "in several requests"),
+    ({"user": 1}, "user", "a string"),
+    ({"model": 1}, "model", "a string"),
+    ({"stream_options": []}, "stream_options", "an object"),
     ({"logit_bias": {"x": 1}}, "logit_bias", "a token id"),
     ({"logit_bias": {"1": 101}}, "logit_bias", "[-100, 100]"),
-    ({"logit_bias": {"1": "a"}}, "logit_bias", "a number"),
+    ({"logit_bias": {"1": "a"}}, "logit_bias", "it is the string 'a'"),
     ({"logit_bias": {"99999": 1}}, "logit_bias", "token ids"),
     ({"stop_token_ids": [VOCABULARY]}, "stop_token_ids", "token ids"),
+    ({"stop_token_ids": [1, "a"]}, "stop_token_ids[1]", "the string 'a'"),
     ({"stream": "yes"}, "stream", "true or false"),
     ({"stream_options": {"include_usage": True}}, "stream_options", "stream: true"),
     ({"stream": True, "stream_options": {"usage": True}}, "stream_options.usage", "include_usage"),
     ({"temprature": 1}, "temprature", "did you mean 'temperature'"),
     ({"echo": True}, "echo", "not supported"),
     ({"suffix": "x"}, "suffix", "not supported"),
-    ({"best_of": 4}, "best_of", "use n"),
+    ({"best_of": 4}, "best_of", "use n; leave it out or send 1"),
+    ({"best_of": 4, "n": 2}, "best_of", "use n; leave it out or send 1 or send 2"),
 ]
 
 
@@ -104,15 +116,17 @@ def test_completions(server: Server, body: dict[str, Any], param: str, words: st
     status, error = post(server, COMPLETIONS, body)
     assert (status, error["type"], error["param"]) == (400, "invalid_request_error", param), error
     assert words in error["message"]
+    assert "send 1 or send 1" not in error["message"]
 
 
 CHAT_FAULTS: list[tuple[dict[str, Any], str, str]] = [
-    ({"messages": None}, "messages", "a list of messages"),
+    ({"messages": None}, "messages", "a list of messages, it is null"),
+    ({"messages": [{"role": "user", "content": "x" * MAX_MODEL_LEN}]}, "messages", "at most"),
     ({"messages": []}, "messages", "empty"),
     ({"messages": ["hi"]}, "messages[0]", "role and content"),
     ({"messages": [{"content": "hi"}]}, "messages[0].role", "missing"),
     ({"messages": [{"role": "", "content": "hi"}]}, "messages[0].role", "missing"),
-    ({"messages": [{"role": "user"}]}, "messages[0].content", "null"),
+    ({"messages": [{"role": "user"}]}, "messages[0].content", "missing"),
     ({"messages": [{"role": "user", "content": "\ud800"}]}, "messages[0].content", "surrogate"),
     ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role", "tools"),
     ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0].type", "only text"),
@@ -122,7 +136,19 @@ CHAT_FAULTS: list[tuple[dict[str, Any], str, str]] = [
     ({"modalities": ["text", "audio"]}, "modalities", "with text"),
     ({"reasoning_effort": "high"}, "reasoning_effort", "not supported"),
     ({"top_logprobs": 2}, "top_logprobs", "logprobs: true"),
-    ({"logprobs": True, "top_logprobs": 21}, "logprobs", "0 to 20"),
+    ({"logprobs": True, "top_logprobs": 21}, "top_logprobs", "top_logprobs is 21"),
+    ({"logprobs": 2}, "logprobs", "true or false"),
+    ({"max_completion_tokens": 0}, "max_completion_tokens", "at least 1"),
+    ({"tool_choice": "required"}, "tool_choice", "calls no tools"),
+    ({"functions": [{"name": "f"}]}, "functions", "calls no functions"),
+    ({"function_call": {"name": "f"}}, "function_call", "calls no functions"),
+    ({"prediction": {"type": "content"}}, "prediction", "not supported"),
+    ({"audio": {"voice": "x"}}, "audio", "with text"),
+    ({"service_tier": "flex"}, "service_tier", "one tier"),
+    ({"store": True}, "store", "not kept"),
+    ({"web_search_options": {}}, "web_search_options", "searches nothing"),
+    ({"echo": False}, "echo", "unknown field"),
+    ({"suffix": "x"}, "suffix", "unknown field"),
     ({"prompt": "x"}, "prompt", "unknown field"),
 ]
 

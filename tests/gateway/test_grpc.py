@@ -94,24 +94,42 @@ def test_the_model_health_and_reflection(stub: Any, channel: grpc.Channel) -> No
 
 FAULTS: list[tuple[pb.GenerateRequest, str, str]] = [
     (pb.GenerateRequest(), "prompt", "no prompt"),
-    (request(""), "prompt", "empty"),
-    (request(None, token_ids=pb.TokenIds()), "prompt", "empty"),
-    (request(None, token_ids=pb.TokenIds(ids=[VOCABULARY])), "prompt[0]", "token ids"),
-    (request(None, token_ids=pb.TokenIds(ids=[1] * MAX_MODEL_LEN)), "prompt", "at most"),
-    (request(None, chat=pb.Chat()), "messages", "empty"),
-    (request(None, chat=pb.Chat(messages=[pb.ChatMessage(content="hi")])), "messages[0].role", "missing"),
+    (request(""), "text", "empty"),
+    (request(None, token_ids=pb.TokenIds()), "token_ids.ids", "empty"),
+    (request(None, token_ids=pb.TokenIds(ids=[1, VOCABULARY])), "token_ids.ids[1]", "token ids"),
+    (request(None, token_ids=pb.TokenIds(ids=[1] * MAX_MODEL_LEN)), "token_ids.ids", "at most"),
+    (request("x" * MAX_MODEL_LEN), "text", "at most"),
+    (request(None, chat=pb.Chat()), "chat.messages", "empty"),
+    (request(None, chat=pb.Chat(messages=[pb.ChatMessage(content="hi")])), "chat.messages[0].role", "missing"),
     (request(sampling=pb.SamplingParams(temperature=float("nan"))), "sampling.temperature", "nan"),
     (request(sampling=pb.SamplingParams(temperature=float("inf"))), "sampling.temperature", "inf"),
     (request(sampling=pb.SamplingParams(temperature=1e-7)), "sampling.temperature", "use 0 for greedy"),
     (request(sampling=pb.SamplingParams(top_p=0)), "sampling.top_p", "(0, 1]"),
     (request(sampling=pb.SamplingParams(logit_bias={1: float("nan")})), "sampling.logit_bias", "[-100, 100]"),
     (request(sampling=pb.SamplingParams(n=0)), "sampling.n", "1 to 128"),
+    (request(sampling=pb.SamplingParams(n=100, top_p=2)), "sampling.top_p", "(0, 1]"),
+    (request(sampling=pb.SamplingParams(min_p=-1)), "sampling.min_p", "[0, 1]"),
+    (request(sampling=pb.SamplingParams(repetition_penalty=0)), "sampling.repetition_penalty", "(0, 100]"),
+    (request(sampling=pb.SamplingParams(presence_penalty=3)), "sampling.presence_penalty", "[-2, 2]"),
+    (request(sampling=pb.SamplingParams(frequency_penalty=-3)), "sampling.frequency_penalty", "[-2, 2]"),
+    (request(sampling=pb.SamplingParams(logit_bias={VOCABULARY: 1})), "sampling.logit_bias", "token ids"),
     (request(max_tokens=0), "stopping.max_tokens", "at least 1"),
+    (
+        request(stopping=pb.StoppingParams(max_tokens=2, min_tokens=3)),
+        "stopping.min_tokens",
+        "must not exceed stopping.max_tokens, 2",
+    ),
+    (request(stopping=pb.StoppingParams(min_tokens=MAX_MODEL_LEN)), "stopping.min_tokens", "leaves room for"),
+    (request(stopping=pb.StoppingParams(stop=[""])), "stopping.stop", "stopping.stop[0] must have"),
+    (request(stopping=pb.StoppingParams(stop=["x"] * 17)), "stopping.stop", "at most 16"),
+    (request(stopping=pb.StoppingParams(stop_token_ids=[VOCABULARY])), "stopping.stop_token_ids", "token ids"),
+    (request(stopping=pb.StoppingParams(stop_token_ids=[1] * 257)), "stopping.stop_token_ids", "at most 256"),
+    (request(request_id="x" * 257), "request_id", "256 bytes"),
     (request(output=pb.OutputOptions(logprobs=100)), "output.logprobs", "0 to 20"),
     (
         request(stopping=pb.StoppingParams(stop=["x"]), output=pb.OutputOptions(token_ids_only=True)),
         "stopping.stop",
-        "need text",
+        "use stopping.stop_token_ids",
     ),
 ]
 
@@ -125,6 +143,17 @@ def test_bad_requests(stub: Any, message: pb.GenerateRequest, field: str, words:
     assert words in error.details()
     (violation,) = details(error, error_details_pb2.BadRequest()).field_violations
     assert (violation.field, violation.description) == (field, error.details())
+    assert field.partition("[")[0] in error.details() or field == "prompt", "the message has another name for it"
+    field_of(pb.GenerateRequest.DESCRIPTOR, field)
+
+
+def field_of(message: Any, path: str) -> None:
+    """Raises KeyError for a path that is not in the proto."""
+    head, _, rest = path.partition(".")
+    name = head.partition("[")[0]
+    found = message.fields_by_name[name] if name in message.fields_by_name else message.oneofs_by_name[name]
+    if rest:
+        field_of(found.message_type, rest)
 
 
 def test_bytes_that_are_no_utf8(channel: grpc.Channel) -> None:

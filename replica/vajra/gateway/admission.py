@@ -41,23 +41,24 @@ class Admission:
         self._eos = frozenset(model.eos_token_ids)
 
     def check(self, request: GenerateRequestData) -> Checked:
-        """Everything that can be said without tokenizing. Raises InvalidRequest or UnknownModel."""
+        """Everything that can be said without tokenizing. Raises InvalidRequest, UnknownModel or DeadlineExceeded."""
         params = validate(request, self._model)
         if params.detokenize and self._tokenizer is None:
-            raise InvalidRequest("this model has no tokenizer: ask for token ids only, not for text", "output")
+            name = request.names("detokenize")
+            raise InvalidRequest(f"{name}: this model has no tokenizer; ask for token ids only, not for text", name)
         return Checked(request, params)
 
-    async def admit(self, checked: Checked, field: str = "prompt") -> Admitted:
-        """Tokenizes the prompt, `field` in messages, and checks it against the context. Raises InvalidRequest."""
-        prompt, params = checked.request.prompt, checked.params
+    async def admit(self, checked: Checked) -> Admitted:
+        """Tokenizes the prompt and checks it against the context. Raises InvalidRequest."""
+        prompt, names, params = checked.request.prompt, checked.request.names, checked.params
+        field = names("prompt")
         if isinstance(prompt, Chat):  # the template writes special tokens itself
-            field = "messages"
-            ids: Sequence[int] = await self._encode(self._render(prompt), special=False, field=field)
+            ids: Sequence[int] = await self._encode(self._render(prompt, field), special=False, field=field)
         elif isinstance(prompt, str):
             ids = await self._encode(prompt, special=True, field=field)
         else:
             ids = prompt
-        return Admitted(params, ids, check_prompt(ids, self._model, params, field))
+        return Admitted(params, ids, check_prompt(ids, self._model, params, names))
 
     def choices(
         self,
@@ -104,7 +105,7 @@ class Admission:
 
     async def _encode(self, text: str, *, special: bool, field: str) -> list[int]:
         if self._pool is None:
-            raise InvalidRequest("this model has no tokenizer: send token ids, not text", field)
+            raise InvalidRequest(f"{field}: this model has no tokenizer; send token ids, not text", field)
         if not text:
             raise InvalidRequest(f"{field} is empty; it must have at least one character", field)
         try:
@@ -112,16 +113,16 @@ class Admission:
         except ValueError as error:
             raise InvalidRequest(f"{field}: {error}", field) from None
 
-    def _render(self, chat: Chat) -> str:
+    def _render(self, chat: Chat, field: str) -> str:
         if not chat.messages:
-            raise InvalidRequest("messages is empty; a conversation has at least one", "messages")
+            raise InvalidRequest(f"{field} is empty; a conversation has at least one message", field)
         for i, message in enumerate(chat.messages):
             if not message.get("role"):
-                path = f"messages[{i}].role"
+                path = f"{field}[{i}].role"
                 raise InvalidRequest(f"{path} is missing; it is system, user or assistant", path)
         if self._tokenizer is None or not self._tokenizer.has_chat_template:
-            raise InvalidRequest("this model has no chat template: send a prompt to completions instead", "messages")
+            raise InvalidRequest(f"{field}: this model has no chat template; send a prompt instead", field)
         try:
             return self._tokenizer.apply_chat_template(chat.messages)
         except ChatTemplateError as error:
-            raise InvalidRequest(str(error), "messages") from None
+            raise InvalidRequest(f"{field}: {error}", field) from None

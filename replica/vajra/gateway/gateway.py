@@ -199,7 +199,8 @@ class Gateway:
             if total > self._max_waiting:
                 raise InvalidRequest(
                     f"{total} choices at once (prompts times n); at most {self._max_waiting} fit into the queue: "
-                    "send them in several requests"
+                    "send them in several requests",
+                    requests[0].names("prompt" if checked[0].params.n == 1 else "n").partition("[")[0],
                 )
             self._dispatcher.check_room(self._tokenizing + total)
             ids = self._take_ids(requests)
@@ -238,9 +239,7 @@ class Gateway:
             if len(checked) == 1:
                 return [await self._admission.admit(checked[0])]
             async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(self._admission.admit(each, f"prompt[{i}]")) for i, each in enumerate(checked)
-                ]
+                tasks = [group.create_task(self._admission.admit(each)) for each in checked]
             return [task.result() for task in tasks]
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None

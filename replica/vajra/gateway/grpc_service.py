@@ -24,6 +24,7 @@ from vajra.gateway.errors import (
     Unavailable,
     UnknownModel,
 )
+from vajra.gateway.field_names import FieldNames
 from vajra.gateway.gateway import Gateway
 from vajra.gateway.request import Chat, Delta, FinishReason, GenerateRequestData, Prompt, Usage
 from vajra.inference.v1 import inference_pb2 as pb
@@ -50,12 +51,16 @@ _SAMPLING = (
     *("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty"),
     *("seed", "n"),
 )
-# Where a field of GenerateRequestData stands in the message: errors name the client's own field.
+# Where the fields of GenerateRequestData stand in the message.
 _PATHS = {
-    **dict.fromkeys((*_SAMPLING, "logit_bias"), "sampling."),
-    **dict.fromkeys(("max_tokens", "min_tokens", "stop", "stop_token_ids"), "stopping."),
-    "logprobs": "output.",
+    **{name: f"sampling.{name}" for name in (*_SAMPLING, "logit_bias")},
+    **{name: f"stopping.{name}" for name in ("max_tokens", "min_tokens", "stop", "stop_token_ids", "ignore_eos")},
+    "logprobs": "output.logprobs",
+    "detokenize": "output.token_ids_only",
 }
+_PROMPTS = {"text": "text", "token_ids": "token_ids.ids", "chat": "chat.messages"}
+# By the prompt that is set.
+_NAMES = {kind: FieldNames({**_PATHS, "prompt": path}) for kind, path in _PROMPTS.items()}
 
 
 class InferenceService:
@@ -137,6 +142,7 @@ def to_request(request: pb.GenerateRequest, time_remaining: float | None) -> Gen
     return GenerateRequestData(
         **values,
         prompt=_prompt(request),
+        names=_NAMES[request.WhichOneof("prompt")],
         request_id=request.request_id,
         model=request.model,
         logit_bias=dict(sampling.logit_bias),
@@ -217,9 +223,7 @@ def _details(error: RequestError) -> Sequence[Message]:
 
 @_details.register
 def _(error: InvalidRequest) -> Sequence[Message]:
-    field = error.field or ""
-    path = _PATHS.get(field.split("[")[0], "") + field
-    violation = error_details_pb2.BadRequest.FieldViolation(field=path, description=str(error))
+    violation = error_details_pb2.BadRequest.FieldViolation(field=error.field or "", description=str(error))
     return (error_details_pb2.BadRequest(field_violations=[violation]),)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from vajra.gateway.field_names import FieldNames
+
 
 @dataclass(frozen=True, kw_only=True)
 class Chat:
@@ -43,6 +45,7 @@ class GenerateRequestData:
     logprobs: int | None = None  # of each token and of so many alternatives; None: none
     detokenize: bool = True  # False: ids only, and stop strings are refused
     timeout_seconds: float | None = None  # for the whole of it, from now
+    names: FieldNames = field(default_factory=FieldNames, compare=False)  # what messages call these fields
 
 
 class FinishReason(Enum):

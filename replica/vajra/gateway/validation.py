@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vajra.gateway.errors import InvalidRequest, UnknownModel
+from vajra.gateway.errors import DeadlineExceeded, InvalidRequest, UnknownModel
+from vajra.gateway.field_names import FieldNames
 from vajra.gateway.request import GenerateRequestData, ModelInfo
 
 MAX_CHOICES = 128
@@ -55,37 +56,41 @@ class Params:
 
 
 def validate(request: GenerateRequestData, model: ModelInfo) -> Params:
-    """Raises InvalidRequest, naming the field, or UnknownModel. The prompt is checked by `check_prompt`."""
+    """Raises InvalidRequest, naming the field, UnknownModel or DeadlineExceeded. The prompt is `check_prompt`'s."""
+    names = request.names
     if request.model and request.model != model.name and request.model not in model.aliases:
         raise UnknownModel(f"the model {request.model!r} is not served here; this server has {model.name!r}")
     if len(request.request_id.encode("utf-8", "replace")) > MAX_REQUEST_ID:
-        raise InvalidRequest(f"request_id is longer than {MAX_REQUEST_ID} bytes", "request_id")
-    numbers = {name: _number(name, getattr(request, name)) for name in _RANGES}
-    logprobs = None if request.logprobs is None else _integer("logprobs", request.logprobs, 0, MAX_LOGPROBS)
-    max_tokens = None if request.max_tokens is None else _integer("max_tokens", request.max_tokens, 1, None)
-    min_tokens = _integer("min_tokens", request.min_tokens or 0, 0, None)
+        name = names("request_id")
+        raise InvalidRequest(f"{name} is longer than {MAX_REQUEST_ID} bytes", name)
+    numbers = {name: _number(name, getattr(request, name), names(name)) for name in _RANGES}
+    logprobs = None if request.logprobs is None else _integer(names("logprobs"), request.logprobs, 0, MAX_LOGPROBS)
+    max_tokens = None if request.max_tokens is None else _integer(names("max_tokens"), request.max_tokens, 1, None)
+    min_tokens = _integer(names("min_tokens"), request.min_tokens or 0, 0, None)
     if max_tokens is not None and min_tokens > max_tokens:
-        raise InvalidRequest(f"min_tokens is {min_tokens}; it must not exceed max_tokens, {max_tokens}", "min_tokens")
+        name = names("min_tokens")
+        raise InvalidRequest(f"{name} is {min_tokens}; it must not exceed {names('max_tokens')}, {max_tokens}", name)
     if request.timeout_seconds is not None and not request.timeout_seconds > 0:
-        raise InvalidRequest("the deadline has passed already", "timeout_seconds")
+        raise DeadlineExceeded("the deadline had passed when the request arrived")
     return Params(
         **numbers,
-        n=_integer("n", 1 if request.n is None else request.n, 1, MAX_CHOICES),
-        top_k=min(_integer("top_k", request.top_k or 0, 0, None), model.vocab_size),
+        n=_integer(names("n"), 1 if request.n is None else request.n, 1, MAX_CHOICES),
+        top_k=min(_integer(names("top_k"), request.top_k or 0, 0, None), model.vocab_size),
         logit_bias=_logit_bias(request, model),
-        seed=None if request.seed is None else _seed(request.seed),
+        seed=None if request.seed is None else _seed(request.seed, names("seed")),
         max_tokens=max_tokens,
         min_tokens=min_tokens,
         stop=_stop(request),
-        stop_token_ids=_stop_token_ids(request.stop_token_ids, model),
+        stop_token_ids=_stop_token_ids(request.stop_token_ids, model, names("stop_token_ids")),
         ignore_eos=request.ignore_eos,
         logprobs=logprobs,
         detokenize=request.detokenize,
     )
 
 
-def check_prompt(ids: Sequence[int], model: ModelInfo, params: Params, field: str = "prompt") -> int:
-    """Checks a prompt's token ids and returns how many new tokens there may be."""
+def check_prompt(ids: Sequence[int], model: ModelInfo, params: Params, names: FieldNames) -> int:
+    """Checks a prompt's token ids and returns how many new tokens there may be. Raises InvalidRequest."""
+    field = names("prompt")
     if not ids:
         raise InvalidRequest(f"{field} is empty; it must have at least one token", field)
     if min(ids) < 0 or max(ids) >= model.vocab_size:
@@ -101,22 +106,23 @@ def check_prompt(ids: Sequence[int], model: ModelInfo, params: Params, field: st
             field,
         )
     if params.min_tokens > room:
+        name = names("min_tokens")
         raise InvalidRequest(
-            f"min_tokens is {params.min_tokens}, but a prompt of {len(ids)} tokens leaves room for {room} in this "
+            f"{name} is {params.min_tokens}, but a prompt of {len(ids)} tokens leaves room for {room} in this "
             f"model's context of {model.max_model_len}",
-            "min_tokens",
+            name,
         )
     return room if params.max_tokens is None else min(params.max_tokens, room)
 
 
-def _number(name: str, value: float | None) -> float:
+def _number(field: str, value: float | None, name: str) -> float:
     if value is None:
-        return _DEFAULTS.get(name, 0.0)
-    low, closed, high = _RANGES[name]
+        return _DEFAULTS.get(field, 0.0)
+    low, closed, high = _RANGES[field]
     if not (math.isfinite(value) and (value >= low if closed else value > low) and value <= high):
         raise InvalidRequest(f"{name} is {value:g}; it must be in {'[' if closed else '('}{low:g}, {high:g}]", name)
-    if name == "temperature" and 0 < value < _MIN_TEMPERATURE:
-        raise InvalidRequest(f"temperature is {value:g}; use 0 for greedy, or at least 1e-6", name)
+    if field == "temperature" and 0 < value < _MIN_TEMPERATURE:
+        raise InvalidRequest(f"{name} is {value:g}; use 0 for greedy, or at least 1e-6", name)
     return float(value)
 
 
@@ -127,39 +133,43 @@ def _integer(name: str, value: int, low: int, high: int | None) -> int:
     return value
 
 
-def _seed(seed: int) -> int:
+def _seed(seed: int, name: str) -> int:
     """Signed and unsigned 64-bit seeds are both welcome: OpenAI's are signed."""
     if not -(_SEEDS >> 1) <= seed < _SEEDS:
-        raise InvalidRequest(f"seed is {seed}; it must fit in 64 bits", "seed")
+        raise InvalidRequest(f"{name} is {seed}; it must fit in 64 bits", name)
     return seed % _SEEDS
 
 
 def _stop(request: GenerateRequestData) -> tuple[str, ...]:
+    name = request.names("stop")
     if len(request.stop) > MAX_STOP_STRINGS:
-        raise InvalidRequest(f"stop has {len(request.stop)} strings; at most {MAX_STOP_STRINGS} are allowed", "stop")
+        raise InvalidRequest(f"{name} has {len(request.stop)} strings; at most {MAX_STOP_STRINGS} are allowed", name)
     for i, text in enumerate(request.stop):
         if not 1 <= len(text) <= MAX_STOP_LENGTH:
-            raise InvalidRequest(f"stop[{i}] must have 1 to {MAX_STOP_LENGTH} characters, it has {len(text)}", "stop")
+            raise InvalidRequest(f"{name}[{i}] must have 1 to {MAX_STOP_LENGTH} characters, it has {len(text)}", name)
     if request.stop and not request.detokenize:
-        raise InvalidRequest("stop strings need text, but only token ids were asked for; use stop_token_ids", "stop")
+        raise InvalidRequest(
+            f"{name} needs text, but only token ids were asked for; use {request.names('stop_token_ids')}", name
+        )
     return tuple(dict.fromkeys(request.stop))
 
 
-def _stop_token_ids(ids: Sequence[int], model: ModelInfo) -> tuple[int, ...]:
+def _stop_token_ids(ids: Sequence[int], model: ModelInfo, name: str) -> tuple[int, ...]:
     if len(ids) > MAX_STOP_TOKEN_IDS:
-        raise InvalidRequest(f"stop_token_ids has {len(ids)} ids; at most {MAX_STOP_TOKEN_IDS}", "stop_token_ids")
+        raise InvalidRequest(f"{name} has {len(ids)} ids; at most {MAX_STOP_TOKEN_IDS}", name)
     for token in ids:
-        _token_id("stop_token_ids", token, model)
+        _token_id(name, token, model)
     return tuple(dict.fromkeys(ids))
 
 
 def _logit_bias(request: GenerateRequestData, model: ModelInfo) -> dict[int, float]:
+    name = request.names("logit_bias")
     if len(request.logit_bias) > MAX_LOGIT_BIAS:
-        raise InvalidRequest(f"logit_bias has {len(request.logit_bias)} ids; at most {MAX_LOGIT_BIAS}", "logit_bias")
+        raise InvalidRequest(f"{name} has {len(request.logit_bias)} ids; at most {MAX_LOGIT_BIAS}", name)
     for token, bias in request.logit_bias.items():
-        _token_id("logit_bias", token, model)
+        _token_id(name, token, model)
         if not -100.0 <= bias <= 100.0:
-            raise InvalidRequest(f"logit_bias[{token}] is {bias:g}; it must be in [-100, 100]", "logit_bias")
+            raise InvalidRequest(f"{name}[{token}] is {bias:g}; it must be in [-100, 100]", name)
     return dict(request.logit_bias)
 
 

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vajra.gateway.errors import InvalidRequest
+from vajra.gateway.field_names import FieldNames
 from vajra.gateway.openai.fields import Fields, checked_text
 from vajra.gateway.openai.protocol import Answer, Envelope
-from vajra.gateway.openai.sampling import SHARED, read_sampling, read_stream
+from vajra.gateway.openai.sampling import SHARED, read_sampling, read_stream, spelled_fields
 from vajra.gateway.request import Chat, Delta, GenerateRequestData, TokenLogprob
 from vajra.models import Tokenizer
 
 # Accepted for what they are: labels and hints that change no answer of this server.
-_LABELS = ("metadata", "store", "safety_identifier", "prompt_cache_key", "prompt_cache_retention")
+_LABELS = ("metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention")
 # field: (why not, values that ask for nothing)
 _UNSUPPORTED: dict[str, tuple[str, tuple[Any, ...]]] = {
     "tools": ("this server calls no tools", ([],)),
@@ -28,6 +29,7 @@ _UNSUPPORTED: dict[str, tuple[str, tuple[Any, ...]]] = {
     "prediction": ("predicted outputs are not used", ()),
     "reasoning_effort": ("models are served as they are", ()),
     "verbosity": ("models are served as they are", ("medium",)),
+    "store": ("answers are not kept", (False,)),
     "service_tier": ("there is one tier", ("auto", "default")),
     "web_search_options": ("this server searches nothing", ()),
 }
@@ -45,7 +47,8 @@ def read(body: Mapping[str, Any]) -> tuple[list[GenerateRequestData], bool, bool
     if not isinstance(messages, list):
         raise fields.wrong("messages", "a list of messages")
     chat = Chat(messages=[_message(message, f"messages[{i}]") for i, message in enumerate(messages)])
-    request = GenerateRequestData(prompt=chat, logprobs=_logprobs(fields), **values)
+    names = FieldNames({**spelled_fields(fields), "prompt": "messages", "logprobs": "top_logprobs"})
+    request = GenerateRequestData(prompt=chat, names=names, logprobs=_logprobs(fields), **values)
     return [request], *read_stream(fields)
 
 

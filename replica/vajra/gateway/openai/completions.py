@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vajra.gateway.errors import InvalidRequest
-from vajra.gateway.openai.fields import Fields, checked_text, spelled
+from vajra.gateway.field_names import FieldNames
+from vajra.gateway.openai.fields import Fields, checked_text, spelled, token_ids
 from vajra.gateway.openai.protocol import MAX_PROMPTS, Answer, Envelope
-from vajra.gateway.openai.sampling import SHARED, read_sampling, read_stream
+from vajra.gateway.openai.sampling import SHARED, read_sampling, read_stream, spelled_fields
 from vajra.gateway.request import Delta, GenerateRequestData, Prompt, TokenLogprob
 from vajra.models import Tokenizer
 
@@ -27,41 +28,40 @@ def read(body: Mapping[str, Any]) -> tuple[list[GenerateRequestData], bool, bool
     fields.refuse("best_of", "every choice that is generated is returned, so use n", 1, n)
     if values["max_tokens"] is None:
         values["max_tokens"] = max(DEFAULT_MAX_TOKENS, values["min_tokens"] or 0)
-    requests = [GenerateRequestData(prompt=p, logprobs=fields.integer("logprobs"), **values) for p in _prompts(fields)]
+    logprobs, names = fields.integer("logprobs"), spelled_fields(fields)
+    requests = [
+        GenerateRequestData(prompt=prompt, names=FieldNames({**names, "prompt": path}), logprobs=logprobs, **values)
+        for path, prompt in _prompts(fields)
+    ]
     return requests, *read_stream(fields)
 
 
-def _prompts(fields: Fields) -> list[Prompt]:
+def _prompts(fields: Fields) -> list[tuple[str, Prompt]]:
+    """(path, prompt) of each."""
     value = fields.get("prompt")
     expected = "a string, a list of strings, a list of token ids, or a list of such lists"
     if isinstance(value, str):
-        return [checked_text(value, "prompt")]
+        return [("prompt", checked_text(value, "prompt"))]
     if not isinstance(value, list):
         raise fields.wrong("prompt", expected)
     if not value:
         raise InvalidRequest("prompt is empty; it must have at least one token", "prompt")
     if type(value[0]) is int:
-        return [_token_ids(value, "prompt")]
+        return [("prompt", token_ids(value, "prompt"))]
     if len(value) > MAX_PROMPTS:
         raise InvalidRequest(f"prompt has {len(value)} prompts; at most {MAX_PROMPTS} are allowed", "prompt")
-    return [_prompt(item, f"prompt[{i}]", expected) for i, item in enumerate(value)]
+    paths = [f"prompt[{i}]" for i in range(len(value))]
+    return [(path, _prompt(item, path, expected)) for path, item in zip(paths, value, strict=True)]
 
 
 def _prompt(item: Any, path: str, expected: str) -> Prompt:
     if isinstance(item, str):
         return checked_text(item, path)
     if isinstance(item, list):
-        return _token_ids(item, path)
+        return token_ids(item, path)
     raise InvalidRequest(
         f"prompt must be {expected}; {path} is neither text nor token ids, it is {spelled(item)}", path
     )
-
-
-def _token_ids(items: list[Any], path: str) -> list[int]:
-    for i, item in enumerate(items):
-        if type(item) is not int:
-            raise InvalidRequest(f"{path}[{i}] must be a token id, it is {spelled(item)}", f"{path}[{i}]")
-    return items
 
 
 @dataclass

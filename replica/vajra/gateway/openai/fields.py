@@ -58,7 +58,8 @@ class Fields:
         """Raises InvalidRequest when a known field asks for something that is not supported."""
         value = self._body.get(name)
         if value is not None and not any(value == d and type(value) is type(d) for d in defaults):
-            allowed = f"; leave it out{''.join(f' or send {json.dumps(d)}' for d in defaults)}"
+            ways = dict.fromkeys(f" or send {json.dumps(default)}" for default in defaults)
+            allowed = f"; leave it out{''.join(ways)}"
             raise InvalidRequest(f"{self.path(name)} is not supported: {reason}{allowed}", self.path(name))
 
     def get(self, name: str) -> Any:
@@ -103,9 +104,11 @@ class Fields:
         return value
 
     def wrong(self, name: str, expected: str) -> InvalidRequest:
-        """The complaint about a value of the wrong type, to be raised."""
-        value = self._body.get(name)
-        return InvalidRequest(f"{self.path(name)} must be {expected}, it is {spelled(value)}", self.path(name))
+        """The complaint about a value that is missing or of the wrong type, to be raised."""
+        path = self.path(name)
+        if name not in self._body:
+            return InvalidRequest(f"{path} is missing; it must be {expected}", path)
+        return InvalidRequest(f"{path} must be {expected}, it is {spelled(self._body[name])}", path)
 
 
 def checked_text(text: str, path: str) -> str:
@@ -116,6 +119,14 @@ def checked_text(text: str, path: str) -> str:
         except UnicodeEncodeError:
             raise InvalidRequest(f"{path} is not valid Unicode: it holds half of a surrogate pair", path) from None
     return text
+
+
+def token_ids(items: list[Any], path: str) -> list[int]:
+    """The list itself, when it holds integers only; which of them are tokens is the model's to say."""
+    for i, item in enumerate(items):
+        if type(item) is not int:
+            raise InvalidRequest(f"{path}[{i}] must be a token id, it is {spelled(item)}", f"{path}[{i}]")
+    return items
 
 
 def spelled(value: Any) -> str:

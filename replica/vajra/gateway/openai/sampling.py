@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vajra.gateway.errors import InvalidRequest
-from vajra.gateway.openai.fields import Fields, checked_text
+from vajra.gateway.openai.fields import Fields, checked_text, spelled, token_ids
 
 SHARED = (
     *("model", "stream", "stream_options", "n", "seed", "stop", "max_tokens", "max_completion_tokens"),
@@ -38,6 +38,12 @@ def read_sampling(fields: Fields) -> dict[str, Any]:
     }
 
 
+def spelled_fields(fields: Fields) -> dict[str, str]:
+    """The fields of GenerateRequestData that this body spells in its own way, for FieldNames."""
+    newer = fields.get("max_tokens") is None and fields.get("max_completion_tokens") is not None
+    return {"max_tokens": "max_completion_tokens"} if newer else {}
+
+
 def read_stream(fields: Fields) -> tuple[bool, bool]:
     """(stream, whether to send usage at its end)."""
     stream = fields.boolean("stream")
@@ -56,9 +62,12 @@ def _stop(fields: Fields) -> tuple[str, ...]:
     if value is None:
         return ()
     if isinstance(value, str):
-        value = [value]
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        return (checked_text(value, "stop"),)
+    if not isinstance(value, list):
         raise fields.wrong("stop", "a string or a list of strings")
+    for i, item in enumerate(value):
+        if not isinstance(item, str):
+            raise InvalidRequest(f"stop[{i}] must be a string, it is {spelled(item)}", f"stop[{i}]")
     return tuple(checked_text(item, f"stop[{i}]") for i, item in enumerate(value))
 
 
@@ -66,9 +75,9 @@ def _stop_token_ids(fields: Fields) -> tuple[int, ...]:
     value = fields.get("stop_token_ids")
     if value is None:
         return ()
-    if not isinstance(value, list) or not all(type(item) is int for item in value):
+    if not isinstance(value, list):
         raise fields.wrong("stop_token_ids", "a list of token ids")
-    return tuple(value)
+    return tuple(token_ids(value, "stop_token_ids"))
 
 
 def _logit_bias(fields: Fields) -> dict[int, float]:
@@ -80,6 +89,6 @@ def _logit_bias(fields: Fields) -> dict[int, float]:
         if not key.isascii() or not key.isdigit() or len(key) > 10:
             raise InvalidRequest(f'{path}: the key must be a token id, such as "50256"', "logit_bias")
         if isinstance(number, bool) or not isinstance(number, int | float):
-            raise InvalidRequest(f"{path} must be a number from -100 to 100", "logit_bias")
+            raise InvalidRequest(f"{path} must be a number from -100 to 100, it is {spelled(number)}", "logit_bias")
         bias[int(key)] = float(min(max(number, -1e30), 1e30))  # out of range, and refused, either way
     return bias
