@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,7 @@ def test_a_damaged_cache_is_packed_again(damage: str, packed: Path, caplog: pyte
     [path] = packed.glob("*.bin")
     good = path.read_bytes()
     bad = {"truncate": good[:-100], "magic": b"x" + good[1:], "descriptor": good[:40] + b"?" + good[41:], "empty": b""}
+    path.chmod(0o644)
     path.write_bytes(bad[damage])
     source = RandomWeights(LLAMA)
     with caplog.at_level(logging.WARNING):
@@ -67,6 +70,94 @@ def test_a_damaged_cache_is_packed_again(damage: str, packed: Path, caplog: pyte
     assert "is no usable packed model" in caplog.text
     assert source.asked
     assert path.read_bytes() == good
+
+
+@pytest.mark.parametrize("where", [0.0, 0.2, 0.5, 0.9, 1.0])
+def test_no_flipped_bit_is_served(where: float, packed: Path, caplog: pytest.LogCaptureFixture) -> None:
+    want = tokens(create_engine(LLAMA, RandomWeights(LLAMA), OPTIONS, cache_key="k"))
+    [path] = packed.glob("*.bin")
+    good = path.read_bytes()
+    bad = bytearray(good)
+    bad[4096 + int(where * (len(good) - 4097))] ^= 1  # behind the header's page
+    path.chmod(0o644)
+    path.write_bytes(bad)
+    source = RandomWeights(LLAMA)
+    with caplog.at_level(logging.WARNING):
+        assert tokens(create_engine(LLAMA, source, OPTIONS, cache_key="k")) == want
+    assert "is damaged, its checksum is not the one in its name" in caplog.text
+    assert source.asked
+    assert path.read_bytes() == good
+
+
+def test_a_file_is_not_writable_and_named_by_its_bits(packed: Path) -> None:
+    class Other(RandomWeights):
+        def tensor(self, name: str) -> Tensor:
+            t = super().tensor(name)
+            return Tensor(name, t.dtype, np.negative(t.array))
+
+    create_engine(LLAMA, RandomWeights(LLAMA), OPTIONS, cache_key="k").close()
+    [path] = packed.glob("*.bin")
+    assert path.stat().st_mode & 0o222 == 0
+    path.rename(packed / "set-aside")
+    create_engine(LLAMA, Other(LLAMA), OPTIONS, cache_key="k").close()
+    [other] = packed.glob("*.bin")
+    assert other.stem.split("-")[0] == path.stem.split("-")[0]
+    assert other.stem.split("-")[1] != path.stem.split("-")[1]
+
+
+def in_process(program: str) -> subprocess.Popen[str]:
+    """A process that may load LLAMA with key "k"; it says `begun` in the middle of packing."""
+    prelude = """
+import sys
+from tests.engine.conftest import OPTIONS
+from tests.engine.models import LLAMA, RandomWeights
+from vajra.engine import create_engine
+
+class Slow(RandomWeights):
+    def tensor(self, name):
+        if len(self.asked) == 5:
+            print("begun", flush=True)
+            sys.stdin.readline()
+        return super().tensor(name)
+
+source = Slow(LLAMA)
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parents[2])])}
+    return subprocess.Popen(
+        [sys.executable, "-c", prelude + program],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+LOAD = 'print("loading", flush=True); create_engine(LLAMA, source, OPTIONS, cache_key="k").close(); print(len(source.asked))'
+
+
+def test_a_process_that_is_killed_while_it_packs_leaves_nothing_that_is_served(packed: Path) -> None:
+    with in_process(LOAD) as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(2)] == ["loading\n", "begun\n"]
+        process.kill()
+    assert {p.suffix for p in packed.iterdir()} == {".part", ".lock"}
+    want = tokens(create_engine(LLAMA, RandomWeights(LLAMA), OPTIONS))
+    assert tokens(create_engine(LLAMA, RandomWeights(LLAMA), OPTIONS, cache_key="k")) == want
+    assert sorted(p.suffix for p in packed.iterdir()) == [".bin", ".lock"]
+
+
+def test_of_processes_that_load_at_once_one_packs(packed: Path) -> None:
+    with in_process(LOAD) as first:
+        assert first.stdout is not None
+        assert [first.stdout.readline() for _ in range(2)] == ["loading\n", "begun\n"]
+        with in_process(LOAD) as second:
+            assert second.stdout is not None
+            assert second.stdout.readline() == "loading\n"
+            output, _ = first.communicate("go\n")
+            assert output == f"{len(RandomWeights(LLAMA).names())}\n"
+            output, _ = second.communicate("go\n")
+            assert output == "0\n", "the second waited for the first, and read nothing itself"
+    assert sorted(p.suffix for p in packed.iterdir()) == [".bin", ".lock"]
 
 
 def test_the_longest_unused_makes_room(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +168,7 @@ def test_the_longest_unused_makes_room(packed: Path, monkeypatch: pytest.MonkeyP
 
     engines: list[Engine] = []
     first, second = load("a"), load("b")
-    (packed / f"{second.stem}.1.part").touch()
+    (packed / f"{second.stem.split('-')[0]}.1.part").touch()
     for age, path in enumerate((second, first)):  # as if made long ago, b after a
         os.utime(path, (age, age))
     load("a")

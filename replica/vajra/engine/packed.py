@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PACK_VERSION = 1  # raised when the packed layout or the conversion into it changes
+PACK_VERSION = 2  # raised when the packed layout or the conversion into it changes
 KEEP_BYTES = 64 << 30  # of packed weights; beyond it those go that no engine has opened for longest
 
 
@@ -40,41 +41,80 @@ def descriptor(spec: ModelSpec, cache_key: str) -> str:
 
 
 def load_weights(spec: ModelSpec, source: WeightSource, cache_key: str | None) -> _native.Weights:
-    """Weights ready for an engine; from the cache file when there is one, else packed tensor by tensor.
+    """Weights ready for an engine; from the cache file when there is a sound one, else packed tensor by tensor.
 
     A cache that cannot be written costs a warning, never the load.
     """
     config = _native.ModelConfig.from_spec(spec)
     if cache_key is None:
         return _fill(_native.Weights.in_memory(config), source)
-    text = descriptor(spec, cache_key)
-    path = packed_dir() / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.bin"
-    if (cached := _open(config, path, text)) is not None:
+    entry = _Entry(config, descriptor(spec, cache_key))
+    if (cached := entry.open()) is not None:
         return cached
-    part = path.with_suffix(f".{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path.with_suffix(".lock")):
-            if (cached := _open(config, path, text)) is not None:  # another process packed it meanwhile
-                return cached
-            for left in path.parent.glob(f"{path.stem}.*.part"):  # by a process that was killed
-                left.unlink(missing_ok=True)
-            try:
-                fresh = _native.Weights.in_new_file(config, str(part), text)
-            except RuntimeError as e:
-                raise OSError(str(e)) from e
-            try:
-                _fill(fresh, source)
-                fresh.seal()
-                part.replace(path)
-                evict(path, KEEP_BYTES)
-            finally:
-                part.unlink(missing_ok=True)
-            del fresh  # its writable mapping goes before the shared one comes
+        packed_dir().mkdir(parents=True, exist_ok=True)
+        with _locked(entry.lock):
+            # Another process may have packed it meanwhile.
+            cached = entry.open() or entry.pack(source)
     except OSError as e:
-        log.warning("packed weights are not cached in %s: %s", path.parent, e)
-        return _fill(_native.Weights.in_memory(config), source)
-    return _native.Weights.from_file(config, str(path), text)
+        log.warning("packed weights are not cached in %s: %s", packed_dir(), e)
+        cached = None
+    return cached or _fill(_native.Weights.in_memory(config), source)
+
+
+class _Entry:
+    """One model's place in the cache: `<stem>-<checksum>.bin`.
+
+    The name carries the checksum of the packed bits, so that one rename publishes both, and a file is what its name
+    says or is not used.
+    """
+
+    def __init__(self, config: _native.ModelConfig, text: str) -> None:
+        self._config, self._text = config, text
+        self._stem = hashlib.sha256(text.encode()).hexdigest()[:32]
+        self.lock = packed_dir() / f"{self._stem}.lock"
+
+    def open(self) -> _native.Weights | None:
+        """The weights mapped and checked, every bit of them; None when there is no file, or none that is sound."""
+        for path in sorted(packed_dir().glob(f"{self._stem}-*.bin")):
+            try:
+                weights = _native.Weights.from_file(self._config, str(path), self._text)
+            except RuntimeError as e:
+                log.warning("packing the weights again: %s", e)
+                continue
+            if _checksum(weights) == path.stem.rpartition("-")[2]:
+                with contextlib.suppress(OSError):  # another's cache, or a read-only one
+                    os.utime(path)
+                return weights
+            log.warning("packing the weights again: %s is damaged, its checksum is not the one in its name", path)
+        return None
+
+    def pack(self, source: WeightSource) -> _native.Weights | None:
+        """Packs into a new file and maps it, under the lock. Raises OSError when it cannot be written; None when
+        what is read back is not what was written."""
+        for left in packed_dir().glob(f"{self._stem}*"):  # damaged, or by a process that was killed
+            if left != self.lock:
+                left.unlink(missing_ok=True)
+        part = packed_dir() / f"{self._stem}.{secrets.token_hex(8)}.part"
+        try:
+            fresh = _native.Weights.in_new_file(self._config, str(part), self._text)
+        except RuntimeError as e:
+            raise OSError(str(e)) from e
+        try:
+            _fill(fresh, source)
+            fresh.seal()
+            path = packed_dir() / f"{self._stem}-{_checksum(fresh)}.bin"
+            part.chmod(0o444)  # workers have it mapped: nothing writes into it, by accident either
+            part.replace(path)
+            evict(path, KEEP_BYTES)
+        finally:
+            part.unlink(missing_ok=True)
+        del fresh  # its writable mapping goes before the shared one comes
+        return self.open()
+
+
+def _checksum(weights: _native.Weights) -> str:
+    return f"{weights.content_hash():016x}"
 
 
 def _fill(weights: _native.Weights, source: WeightSource) -> _native.Weights:
@@ -82,19 +122,6 @@ def _fill(weights: _native.Weights, source: WeightSource) -> _native.Weights:
         tensor = source.tensor(name)
         weights.put(name, tensor.dtype, tensor.array)
     return weights
-
-
-def _open(config: _native.ModelConfig, path: Path, text: str) -> _native.Weights | None:
-    if not path.exists():
-        return None
-    try:
-        weights = _native.Weights.from_file(config, str(path), text)
-        with contextlib.suppress(OSError):  # another's cache, or a read-only one
-            os.utime(path)
-        return weights
-    except RuntimeError as e:
-        log.warning("packing the weights again: %s", e)
-        return None
 
 
 def evict(newest: Path, keep_bytes: int) -> None:
