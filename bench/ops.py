@@ -18,7 +18,7 @@ from vajra.engine._native import ops
 Array = npt.NDArray[np.generic]
 Floats = npt.NDArray[np.float32]
 
-TORCH = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+TORCH = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.bfloat16}  # int8: of weights alone
 SHAPES = [(960, 576), (576, 576), (3072, 576), (576, 1536), (49152, 576)]  # (n, k) of SmolLM2-135M
 ROWS = [1, 8, 64, 512, 2048]
 COLD_BYTES = 100 << 20  # weights are cycled through this much memory, as a model's layers are
@@ -41,15 +41,20 @@ def stored(x: torch.Tensor) -> Array:
 
 
 def gemm(kernels: ops.Ops, dtype: str) -> None:
-    """Prints GFLOP/s of ours and of torch's linear for the shapes of a small model."""
-    print(f"{'n':>6} {'k':>5} {'m':>5} {'ours GFLOP/s':>13} {'torch':>8}")
+    """Prints speed of ours and of torch's linear for the shapes of a small model, and how fast our weights are read.
+
+    Beside int8 weights stands torch's linear in bfloat16.
+    """
+    print(f"{'n':>6} {'k':>5} {'m':>5} {'ours GFLOP/s':>13} {'GB/s':>6} {'torch':>8}")
     for n, k in SHAPES:
         w = (torch.randn(n, k) * 0.05).to(TORCH[dtype])
-        copies = max(1, COLD_BYTES // (w.numel() * w.element_size()))
+        copies = max(1, COLD_BYTES // (w.numel() * (1 if dtype == "int8" else w.element_size())))
+        source = str(w.dtype).removeprefix("torch.")
         packed = []
         for _ in range(copies):
             packed.append(ops.Matrix(dtype, n, k))
-            packed[-1].pack_rows(0, stored(w), dtype)
+            packed[-1].pack_rows(0, stored(w), source)
+        weight_bytes = packed[0].bits.nbytes * copies
         dense = [w.clone() for _ in range(copies)]
         for m in ROWS:
             if m * n > 512 * 8192:
@@ -66,8 +71,10 @@ def gemm(kernels: ops.Ops, dtype: str) -> None:
                     torch.nn.functional.linear(x, d)
 
             flops = 2 * m * n * k * copies
+            seconds, their_seconds = best_seconds(ours), best_seconds(theirs)
             print(
-                f"{n:6} {k:5} {m:5} {flops / best_seconds(ours) / 1e9:13.1f} {flops / best_seconds(theirs) / 1e9:8.1f}"
+                f"{n:6} {k:5} {m:5} {flops / seconds / 1e9:13.1f} {weight_bytes / seconds / 1e9:6.1f} "
+                f"{flops / their_seconds / 1e9:8.1f}"
             )
 
 
@@ -103,7 +110,8 @@ def main() -> None:
     print(f"{args.isa}, {args.dtype}, {args.threads} threads")
     kernels = ops.Ops(args.isa, args.threads)
     gemm(kernels, args.dtype)
-    attention(kernels, args.dtype)
+    if args.dtype != "int8":  # KV is kept in bfloat16 then
+        attention(kernels, args.dtype)
 
 
 if __name__ == "__main__":

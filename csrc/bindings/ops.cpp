@@ -79,19 +79,27 @@ struct Buffer {
 };
 
 struct Matrix {
+  bool int8;
   DType dtype;
   int64_t n, k;
   Buffer buffer;
 
   Matrix(const std::string& t, int64_t n, int64_t k)
-      : dtype(dtype_of(t)), n(n), k(k), buffer(ops::packed_bytes(dtype, n, k)) {}
+      : int8(t == "int8"),
+        dtype(dtype_of(int8 ? "bfloat16" : t)),
+        n(n),
+        k(k),
+        buffer(int8 ? ops::int8_bytes(n, k) : ops::packed_bytes(dtype, n, k)) {}
   void pack_rows(int64_t row0, const Array& src, const std::string& src_dtype) {
     require(src.ndim() == 2 && int64_t(src.shape(1)) == k && row0 >= 0 && row0 + int64_t(src.shape(0)) <= n,
             "pack_rows: src must be [rows, k], within the matrix");
     require(holds(src, dtype_of(src_dtype)), "pack_rows: src has another element size than src_dtype");
-    ops::pack_rows(buffer.data.data(), dtype, n, k, row0, int64_t(src.shape(0)), src.data(), dtype_of(src_dtype));
+    void* out = buffer.data.data();
+    const int64_t rows = int64_t(src.shape(0));
+    if (int8) return ops::pack_int8_rows(out, n, k, row0, rows, src.data(), dtype_of(src_dtype));
+    ops::pack_rows(out, dtype, n, k, row0, rows, src.data(), dtype_of(src_dtype));
   }
-  ops::PackedMatrix view() const { return {buffer.data.data(), n, k, dtype}; }
+  ops::PackedMatrix view() const { return {buffer.data.data(), n, k, dtype, int8}; }
 };
 
 struct Pool {
@@ -243,7 +251,7 @@ void bind_ops(nb::module_& parent) {
   m.def("selected_isa", [] { return cpu::isa_name(cpu::selected_isa()); }, "host_isa(), lowered by VAJRA_ISA.");
   m.def("usable_cpus", &cpu::usable_cpus, "root"_a = "", "Processors that affinity mask and cgroup quota allow.");
 
-  nb::class_<Matrix>(m, "Matrix", "A packed weight [n, k].")
+  nb::class_<Matrix>(m, "Matrix", "A packed weight [n, k]; dtype may be int8.")
       .def(nb::init<const std::string&, int64_t, int64_t>(), "dtype"_a, "n"_a, "k"_a)
       .def("pack_rows", &Matrix::pack_rows, "row0"_a, "src"_a, "src_dtype"_a)
       .def_prop_ro("bits", [](nb::handle self) { return bits(nb::cast<Matrix&>(self).buffer, self); });

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "ops/ops.h"
+
 namespace vajra::ops {
 
 // Internal linkage: units with different architecture flags include this.
@@ -45,6 +47,20 @@ static inline uint16_t f32_to_f16(float x) {
     h = (rest + 0xfff + (rest >> 13 & 1) - 0x38000000) >> 13;
   }
   return uint16_t(sign | h);
+}
+
+// Values [first, first + n) of an array of dtype t, widened exactly.
+static inline void widen(const void* src, DType t, int64_t first, int64_t n, float* out) {
+  if (t == DType::kF32) {
+    __builtin_memcpy(out, static_cast<const float*>(src) + first, size_t(n) * sizeof(float));
+    return;
+  }
+  const uint16_t* bits = static_cast<const uint16_t*>(src) + first;
+  if (t == DType::kBF16) {
+    for (int64_t i = 0; i < n; ++i) out[i] = bf16_to_f32(bits[i]);
+  } else {
+    for (int64_t i = 0; i < n; ++i) out[i] = f16_to_f32(bits[i]);
+  }
 }
 
 }  // namespace vajra::ops

@@ -30,12 +30,25 @@ struct PackedMatrix {
   const void* data = nullptr;
   int64_t n = 0, k = 0;
   DType dtype = DType::kF32;
+  bool int8 = false;  // in the layout of pack_int8_rows; dtype is bfloat16 then
 };
 size_t packed_bytes(DType dtype, int64_t n, int64_t k);
 // Packs rows [row0, row0 + rows) of a matrix whose full height is n; src is [rows, k] of src_dtype. Rows may come
 // in any order and from several tensors (q, k, v or gate, up stacked), so loading can stream. row0 is arbitrary.
 void pack_rows(void* dst, DType dtype, int64_t n, int64_t k, int64_t row0, int64_t rows, const void* src,
                DType src_dtype);
+
+// Weight-only int8, for bfloat16 models: w[n][k] ~ q * scale with q in [-127, 127] and one scale per column n and group
+// of kInt8Group k. Packed: [ceil(n/16)][ceil(k/kInt8Group)] groups of 16 float32 scales and [kInt8Group/2][16][2]
+// int8, zero-padded: a pair of k lies as in a bfloat16 panel.
+constexpr int kInt8Group = 32;
+constexpr size_t kInt8GroupBytes = kPanel * sizeof(float) + size_t(kPanel) * kInt8Group;
+constexpr size_t int8_bytes(int64_t n, int64_t k) {
+  return size_t((n + kPanel - 1) / kPanel * ((k + kInt8Group - 1) / kInt8Group)) * kInt8GroupBytes;
+}
+// As pack_rows: scale = max |w| / 127, q = w / scale rounded to nearest, ties to even. A group that holds NaN or
+// infinity gets the scale NaN.
+void pack_int8_rows(void* dst, int64_t n, int64_t k, int64_t row0, int64_t rows, const void* src, DType src_dtype);
 
 // One layer's KV pool, with v = k_pack(dtype) and g = min(block_size, 16):
 // K: [block][kv_head][block_size/g][head_dim/v][g][v]  (tokens in lanes)

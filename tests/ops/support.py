@@ -58,9 +58,10 @@ def random(seed: int, *shape: int) -> Floats:
 
 
 def pack(w: Floats, dtype: str) -> Any:
-    """A packed weight [n, k], an ops.Matrix."""
+    """A packed weight [n, k], an ops.Matrix; int8 ones are quantised from float32."""
+    source = "float32" if dtype == "int8" else dtype
     matrix = ops.Matrix(dtype, *w.shape)
-    matrix.pack_rows(0, to_storage(w, dtype), dtype)
+    matrix.pack_rows(0, to_storage(w, source), source)
     return matrix
 
 

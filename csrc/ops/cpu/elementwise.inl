@@ -114,13 +114,27 @@ void silu_mul(Context& ctx, const float* gate_up, int64_t m, int64_t n, void* ou
   silu_mul_as<DType::kF32>(ctx, gate_up, m, n, out);
 }
 
+// Row `id` of an int8 table: q * scale, rounded once.
+VAJRA_INLINE void embed_int8(const PackedMatrix& table, int64_t id, float* row) {
+  const int64_t lane = id % kPanel;
+  const char* group = static_cast<const char*>(table.data) + id / kPanel * int64_t(int8_bytes(kPanel, table.k));
+  for (int64_t k0 = 0; k0 < table.k; k0 += kInt8Group, group += kInt8GroupBytes) {
+    const float scale = reinterpret_cast<const float*>(group)[lane];
+    const signed char* q = reinterpret_cast<const signed char*>(group) + kPanel * sizeof(float) + lane * 2;
+    const int64_t len = table.k - k0 < kInt8Group ? table.k - k0 : kInt8Group;
+    for (int64_t j = 0; j < len; ++j) row[k0 + j] = float(q[j / 2 * 2 * kPanel + j % 2]) * scale;
+  }
+}
+
 void embedding(Context& ctx, const PackedMatrix& table, const int32_t* ids, int64_t m, float* out) {
   const int64_t hidden = table.k, v = k_pack(table.dtype), steps = (hidden + v - 1) / v;
   parallel_for(ctx, m, 16, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t first = (ids[i] / kPanel * steps * kPanel + ids[i] % kPanel) * v;
       float* row = out + i * hidden;
-      if (table.dtype == DType::kF32) {
+      if (table.int8) {
+        embed_int8(table, ids[i], row);
+      } else if (table.dtype == DType::kF32) {
         const float* src = static_cast<const float*>(table.data) + first;
         for (int64_t j = 0; j < hidden; ++j) row[j] = src[j * kPanel];
       } else if (table.dtype == DType::kF16) {

@@ -6,16 +6,19 @@ namespace {
 // Rows whose A block stays in the second-level cache while panels pass by.
 constexpr int64_t kRowBlock = 192;
 
+// Few rows: a pass over the weights, cut finely. Many: groups that fill the widest tile.
+VAJRA_INLINE int64_t panels_at_a_time(Context& ctx, int64_t m, int64_t panels) {
+  const int64_t share = panels / (num_threads(ctx) * 8);
+  return m > 64 || share >= 4 ? 4 : share >= 2 ? 2 : 1;
+}
+
 template <DType W>
 void gemm_as(Context& ctx, const GemmArgs& args) {
   constexpr int64_t v = k_pack(W);
   const int64_t n = args.w.n, k = args.w.k, m = args.m;
   const int64_t panels = (n + kPanel - 1) / kPanel, panel_bytes = (k + v - 1) / v * Dot<W>::kBytes;
   const int64_t blocks = (m + kRowBlock - 1) / kRowBlock;
-  // Few rows: a pass over the weights, cut finely. Many: groups that fill the widest tile.
-  const int64_t share = panels / (num_threads(ctx) * 8);
-  const int64_t group = m <= 64 ? (share >= 4 ? 4 : share >= 2 ? 2 : 1) : 4;
-  const int64_t groups = (panels + group - 1) / group;
+  const int64_t group = panels_at_a_time(ctx, m, panels), groups = (panels + group - 1) / group;
   parallel_for(ctx, blocks * groups, 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t item = begin; item < end; ++item) {
       const int64_t row0 = item / groups * kRowBlock, p0 = item % groups * group;
@@ -38,17 +41,6 @@ void gemm_as(Context& ctx, const GemmArgs& args) {
       product<W>(x, row0 + kRowBlock < m ? kRowBlock : m - row0, count);
     }
   });
-}
-
-void gemm(Context& ctx, const GemmArgs& args) {
-  switch (args.w.dtype) {
-    case DType::kF32:
-      return gemm_as<DType::kF32>(ctx, args);
-    case DType::kF16:
-      return gemm_as<DType::kF16>(ctx, args);
-    case DType::kBF16:
-      return gemm_as<DType::kBF16>(ctx, args);
-  }
 }
 
 }  // namespace

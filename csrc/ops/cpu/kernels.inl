@@ -12,6 +12,8 @@
 //
 #include "ops/cpu/elementwise.inl"
 #include "ops/cpu/gemm.inl"
+//
+#include "ops/cpu/gemm_int8.inl"
 #include "ops/cpu/rope.inl"
 //
 #include "ops/cpu/attention.inl"

@@ -166,4 +166,21 @@ struct Dot<DType::kBF16> {
   }
 };
 
+VAJRA_INLINE Dot<DType::kBF16>::B load_int8(const char* p) {
+  const auto pairs = [](const char* q) {  // of int8, each in a lane
+    return _mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(q)));
+  };
+  const auto even = [](__m256i x) { return _mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(x, 24), 24)); };
+  const auto odd = [](__m256i x) { return _mm256_cvtepi32_ps(_mm256_srai_epi32(x, 8)); };
+  const __m256i lo = pairs(p), hi = pairs(p + 16);
+  return {{even(lo), even(hi)}, {odd(lo), odd(hi)}};
+}
+VAJRA_INLINE void store_pairs(char* p, Dot<DType::kBF16>::B b) {
+  const auto join = [](__m256 even, __m256 odd) {
+    return _mm256_or_si256(_mm256_srli_epi32(_mm256_castps_si256(even), 16), _mm256_castps_si256(odd));
+  };
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), join(b.even.lo, b.odd.lo));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 32), join(b.even.hi, b.odd.hi));
+}
+
 }  // namespace vajra::ops::avx2

@@ -106,4 +106,12 @@ struct Dot<DType::kBF16> {
   VAJRA_INLINE F step(F acc, A a, B b) { return _mm512_dpbf16_ps(acc, a, b); }
 };
 
+VAJRA_INLINE __m512bh load_int8(const char* p) {
+  const auto floats = [](const char* q) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(q))));
+  };
+  return _mm512_cvtne2ps_pbh(floats(p + 16), floats(p));
+}
+VAJRA_INLINE void store_pairs(char* p, __m512bh pairs) { _mm512_storeu_si512(p, (__m512i)pairs); }
+
 }  // namespace vajra::ops::avx512

@@ -152,4 +152,22 @@ struct Dot<DType::kBF16> {
   VAJRA_INLINE F step(F acc, A a, B b) { return fma(a.odd, b.odd, fma(a.even, b.even, acc)); }
 };
 
+// Sixteen pairs of int8 as operand B of bfloat16.
+VAJRA_INLINE Dot<DType::kBF16>::B load_int8(const char* p) {
+  Dot<DType::kBF16>::B b;
+  for (int i = 0; i < 16; ++i) {
+    b.even[i] = float(static_cast<signed char>(p[2 * i]));
+    b.odd[i] = float(static_cast<signed char>(p[2 * i + 1]));
+  }
+  return b;
+}
+// The pairs as 64 bytes of bfloat16, which hold them exactly.
+VAJRA_INLINE void store_pairs(char* p, Dot<DType::kBF16>::B b) {
+  I even, odd;
+  __builtin_memcpy(&even, &b.even, sizeof even);
+  __builtin_memcpy(&odd, &b.odd, sizeof odd);
+  const I pairs = (even >> 16 & 0xffff) | odd;
+  __builtin_memcpy(p, &pairs, sizeof pairs);
+}
+
 }  // namespace vajra::ops::scalar
