@@ -10,9 +10,10 @@ from typing import Any
 import grpc
 from google.protobuf.duration_pb2 import Duration
 
-from vajra.config import ConfigError, VajraDeployment
+from vajra.config import ConfigError, VajraDeployment, changed_fields, updatable_paths
 from vajra.control.v1 import control_pb2, control_pb2_grpc
-from vajra.replica.controller import LLMBaseReplicaController, Phase
+from vajra.replica.controller import LLMBaseReplicaController
+from vajra.replica.phase import Phase
 
 _PHASES = {
     Phase.STARTING: control_pb2.REPLICA_PHASE_STARTING,
@@ -21,7 +22,6 @@ _PHASES = {
     Phase.DRAINING: control_pb2.REPLICA_PHASE_DRAINING,
     Phase.FAILED: control_pb2.REPLICA_PHASE_FAILED,
 }
-_LIVE = ("drain", "recovery")  # spec fields that change without a restart
 
 
 class ReplicaControlService(control_pb2_grpc.ReplicaControlServiceServicer):
@@ -91,12 +91,12 @@ class ReplicaControlService(control_pb2_grpc.ReplicaControlServiceServicer):
             deployment = VajraDeployment.from_dict(manifest | {"spec": spec})
         except (ValueError, ConfigError) as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"spec_json: {error}")
-        changed = differences(self._spec, _spec(deployment))
-        refused = [path for path in changed if path.split(".")[0] not in _LIVE]
+        changes = changed_fields(self._controller.deployment.spec, deployment.spec)
+        refused = [change.path for change in changes if not change.updatable]
         if refused:
             message = (
                 f"these fields cannot change while the replica runs: {', '.join(refused)}; "
-                f"live are: {', '.join(_LIVE)}. Restart the replica with the new settings."
+                f"live are: {', '.join(updatable_paths())}. Restart the replica with the new settings."
             )
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, message)
         self._controller.deployment = deployment
@@ -117,17 +117,6 @@ class ReplicaControlService(control_pb2_grpc.ReplicaControlServiceServicer):
 def revision(spec: dict[str, Any]) -> str:
     """A short hash of a spec: equal settings, equal revision."""
     return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """Paths of the leaves in which two specs differ, sorted."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        return [
-            found
-            for key in sorted(old.keys() | new.keys())
-            for found in differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
-        ]
-    return [] if old == new else [path]
 
 
 def _spec(deployment: VajraDeployment) -> dict[str, Any]:

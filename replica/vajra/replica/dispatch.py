@@ -66,5 +66,5 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
         self, request: dispatch_pb2.WatchRoomRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[dispatch_pb2.WatchRoomResponse]:
         """Streams the room; a slow reader gets the latest."""
-        async for room in self._controller.watch_room():
+        async for room in self._controller.room_streams.watch():
             yield room

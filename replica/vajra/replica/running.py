@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from vajra.dispatch.v1 import dispatch_pb2
@@ -29,6 +28,7 @@ class Running:
     params: RunParams
     stream: TokenStream
     received: float
+    strikes: int = 0  # workers that died with a step of it in flight, since its last token
 
     def add_message(self) -> Add:
         """Makes it known to an engine: new, or with what was generated (the one recovery verb)."""
@@ -57,20 +57,3 @@ def logprob_message(token: Token) -> inference_pb2.TokenLogprob | None:
         return None
     alternatives = [inference_pb2.Alternative(token_id=i, logprob=p) for i, p in token.top_logprobs]
     return inference_pb2.TokenLogprob(logprob=token.logprob, alternatives=alternatives)
-
-
-class Signal:
-    """Wakes whoever waits at the moment; those who come later wait for the next one."""
-
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-
-    def send(self) -> None:
-        """Wakes all that wait."""
-        self._event.set()
-        self._event = asyncio.Event()
-
-    @property
-    def next(self) -> asyncio.Event:
-        """Set by the next `send`; take it before looking at the state that it announces."""
-        return self._event

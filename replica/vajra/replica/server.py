@@ -14,8 +14,9 @@ from grpc_health.v1._async import HealthServicer
 from vajra.control.v1 import control_pb2, control_pb2_grpc
 from vajra.dispatch.v1 import dispatch_pb2, dispatch_pb2_grpc
 from vajra.replica.control import ReplicaControlService
-from vajra.replica.controller import LLMBaseReplicaController, Phase
+from vajra.replica.controller import LLMBaseReplicaController
 from vajra.replica.dispatch import DispatchService
+from vajra.replica.phase import Phase
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ async def serve(controller: LLMBaseReplicaController, listen: str, *, interactiv
         loop.add_signal_handler(number, lambda: controller.drain(0.0))
     await controller.wait_idle()
     follower.cancel()
-    controller.end_watches()
+    controller.room_streams.end()
     await server.stop(grace=2.0)  # the last words of streams that have just ended
     await controller.stop()
     with contextlib.suppress(asyncio.CancelledError):
