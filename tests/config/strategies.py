@@ -125,7 +125,16 @@ def _repaired(spec: dict[str, Any]) -> dict[str, Any]:
     if networking.get("openAIPort") == networking.get("grpcPort", 8471):
         networking.pop("openAIPort", None)
     if "tls" in networking:
-        networking["tls"]["secretName"] = "tls"
+        networking["tls"].pop("secretName", None)
+        if networking["tls"].get("mode", "Disabled") != "Disabled":
+            networking["tls"]["secretName"] = "tls"
+    if spec["model"].get("source", {}).get("type", "HuggingFace") != "HuggingFace":
+        for key in ("revision", "tokenSecretRef"):
+            spec["model"].pop(key, None)
+    if spec.get("placement", {}).get("gang") in ("None", "Native", "Coscheduling"):
+        spec["placement"].pop("queueName", None)
+    if spec.get("resources", {}).get("accelerator", {}).get("type") == "CPU":
+        spec["resources"].pop("claimTemplateName", None)
     if "autoscaling" in spec:
         low, high = spec["autoscaling"].get("minReplicas", 1), spec["autoscaling"]["maxReplicas"]
         spec["autoscaling"] |= {"minReplicas": min(low, high), "maxReplicas": max(low, high)}

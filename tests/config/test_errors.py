@@ -154,6 +154,23 @@ def test_around_the_spec(text: str, expected: str) -> None:
             "spec.recovery.backoffMaxSeconds: got 5; allowed: at least backoffBaseSeconds",
         ),
         ("networking: {tls: {mode: MutualTLS}}", "spec.networking.tls.secretName: a value is required"),
+        (
+            "networking: {tls: {secretName: s}}",
+            "spec.networking.tls.secretName: got 's'; allowed: only with networking.tls.mode TLS or MutualTLS; .*"
+            "set the mode too, or leave the secret out",
+        ),
+        (
+            "networking: {tls: {mode: Disabled, secretName: s}}",
+            "spec.networking.tls.secretName: got 's'; allowed: only with networking.tls.mode TLS or MutualTLS",
+        ),
+        (
+            "placement: {gang: Native, queueName: q}",
+            "spec.placement.queueName: got 'q'; allowed: only with placement.gang Auto, Kueue or Volcano",
+        ),
+        (
+            "resources: {accelerator: {type: CPU}, claimTemplateName: c}",
+            "spec.resources.claimTemplateName: got 'c'; allowed: only with resources.accelerator.type GPU",
+        ),
         ("networking: {openAIPort: 8471}", "spec.networking.openAIPort: got 8471; allowed: another port than grpcPort"),
         ("autoscaling: {}", "spec.autoscaling.maxReplicas: a value is required"),
         (
@@ -194,6 +211,14 @@ def test_in_the_spec(spec: str, expected: str) -> None:
             "{name: m, source: {type: Embedded, huggingFace: {}}}",
             "only with type HuggingFace; the type here is Embedded",
         ),
+        (
+            "{name: m, revision: main, source: {type: Embedded}}",
+            "spec.model.revision: got 'main'; allowed: only with model.source.type HuggingFace",
+        ),
+        (
+            "{name: m, tokenSecretRef: {name: s}, source: {type: HostPath, hostPath: {path: /m}}}",
+            "spec.model.tokenSecretRef: got .*allowed: only with model.source.type HuggingFace",
+        ),
         ("{name: m, cache: {type: PersistentVolumeClaim}}", "spec.model.cache.persistentVolumeClaim: a value is"),
         (
             "{name: m, dtype: float16}",
@@ -230,3 +255,13 @@ def test_rules_hold_for_python_too() -> None:
     spec = type(found.spec)(model=found.spec.model, scheduler=type(found.spec.scheduler)(type="SpaceSharing"))
     with pytest.raises(ConfigError, match=r"spec\.prioritizer\.type: got 'FCFS'"):
         VajraDeployment(metadata=found.metadata, spec=spec)
+
+
+def test_a_setting_that_something_reads_is_welcome() -> None:
+    manifest = HEAD.replace("{name: m}", "{name: o/m, revision: main, tokenSecretRef: {name: s}}")
+    spec = VajraDeployment.from_yaml(
+        manifest
+        + "  networking: {tls: {mode: TLS, secretName: s}}\n"
+        + "  placement: {queueName: q}\n  resources: {claimTemplateName: c}\n"
+    ).spec
+    assert (spec.networking.tls.secret_name, spec.placement.queue_name) == ("s", "q")

@@ -321,6 +321,11 @@ def test_for_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (hub.spec.model.source.type, hub.spec.model.name) == ("HuggingFace", "Qwen/Qwen3-0.6B")
     assert (hub.name, hub.served_name, hub.spec.model.dtype) == ("q", "qwen", "Float32")
 
+    bare = VajraDeployment.for_model("gpt2", revision="v1")  # only a hub has revisions
+    assert (bare.spec.model.source.type, bare.replica_config.model_config.revision) == ("HuggingFace", "v1")
+    with pytest.raises(ConfigError, match=r"spec\.model\.revision: got 'v1'; allowed: only with model.source.type Hug"):
+        VajraDeployment.for_model(str(tmp_path), revision="v1")
+
     folder = tmp_path / "My Model"
     folder.mkdir()
     monkeypatch.chdir(tmp_path)

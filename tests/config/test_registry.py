@@ -22,6 +22,7 @@ from vajra.config import (
     changed_fields,
     describe,
     json_schema,
+    updatable_paths,
 )
 from vajra.config.docs import render
 from vajra.config.reference import REFERENCE_CLASSES
@@ -129,6 +130,21 @@ def test_change_classes() -> None:
     assert {path for path in odd if not path.startswith("spec.metrics.wandb.")} == {"spec.metrics.outputDir"}
 
 
+def test_what_a_running_replica_takes_over_is_said_of_every_option() -> None:
+    assert updatable_paths() == ("spec.drain", "spec.recovery")
+    for option in describe():
+        live = option.path.startswith(("spec.drain.", "spec.recovery."))
+        assert ("takes it over by `UpdateConfig`" in option.takeover) is live
+        assert ("`UpdateConfig` refuses it: restart" in option.takeover) is not live
+        section = ".".join(option.path.split(".")[:2]) if option.path.count(".") > 1 else "spec"
+        (line,) = (
+            line
+            for line in render().partition(f"### {section}\n")[2].partition("\n### ")[0].splitlines()
+            if line.startswith(f"| `{option.path.removeprefix(section + '.')}` |")
+        )
+        assert f"| {option.change}. {option.takeover} |" in line
+
+
 def test_changed_fields() -> None:
     old = VajraDeployment.from_dict(HEAD | {"spec": {"model": MODEL}}).spec
     changes = {"scheduler": {"type": "DynamicChunk"}, "cache": {"blockSize": 8}, "image": "i"}
@@ -140,6 +156,10 @@ def test_changed_fields() -> None:
     assert found["spec.scheduler.fixedChunk.chunkSize"] == (2048, None, Change.LIVE)
     assert found["spec.scheduler.dynamicChunk.maxChunkTokens"] == (None, 8192, Change.LIVE)
     assert changed_fields(old, old) == []
+    drain = VajraDeployment.from_dict(HEAD | {"spec": {"model": MODEL, "drain": {"timeoutSeconds": 1}}}).spec
+    (change,) = changed_fields(old, drain)
+    assert (change.path, change.updatable) == ("spec.drain.timeoutSeconds", True)
+    assert not any(change.updatable for change in changed_fields(old, new))
 
 
 def test_the_import_is_light() -> None:

@@ -126,12 +126,8 @@ CLUSTER: dict[str, tuple[dict[str, Any], list[str]]] = {
     "rollout": ({"rollout": {"maxSurge": 1}}, ["spec.rollout.maxSurge is"]),
     "drain": ({"drain": {"endpointGraceSeconds": 9}}, ["spec.drain.endpointGraceSeconds is"]),
     "networking": (
-        {"networking": {"inferencePool": "Enabled", "networkPolicy": "Disabled", "tls": {"secretName": "s"}}},
-        [
-            "spec.networking.inferencePool is",
-            "spec.networking.networkPolicy is",
-            "spec.networking.tls.secretName is",
-        ],
+        {"networking": {"inferencePool": "Enabled", "networkPolicy": "Disabled"}},
+        ["spec.networking.inferencePool is", "spec.networking.networkPolicy is"],
     ),
     "autoscaling": (
         {"autoscaling": {"maxReplicas": 4}},

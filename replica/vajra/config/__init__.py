@@ -6,7 +6,7 @@
 Every fault is a `ConfigError` that names the field's path, the value, what is allowed and what to do.
 """
 
-from vajra.config.changes import ChangedField, changed_fields
+from vajra.config.changes import ChangedField, changed_fields, updatable_paths
 from vajra.config.deployment import API_VERSION, KIND, VajraDeployment
 from vajra.config.describe import OptionDescription, describe
 from vajra.config.errors import ConfigError, ConfigErrors
@@ -74,4 +74,5 @@ __all__ = [
     "to_dict",
     "to_json",
     "to_yaml",
+    "updatable_paths",
 ]

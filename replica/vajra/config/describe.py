@@ -21,6 +21,7 @@ class OptionDescription:
     reference: str
     meaning: str
     change: Change
+    takeover: str  # how a change of it takes effect in this version: a sentence
     implemented: str
 
 
@@ -39,6 +40,7 @@ def _describe(row: Row) -> OptionDescription:
         reference=f"{row.reference[0].__name__}.{row.reference[1]}" if row.reference else "",
         meaning=row.doc,
         change=row.change,
+        takeover=_takeover(row),
         implemented=_implemented(row),
     )
 
@@ -54,6 +56,12 @@ def _default(row: Row) -> str:
 
 def _written(value: object) -> str:
     return "unset" if value is None else value if isinstance(value, str) else json.dumps(plain_default(value))
+
+
+def _takeover(row: Row) -> str:
+    if row.updatable:
+        return "A running replica takes it over by `UpdateConfig`."
+    return "`UpdateConfig` refuses it: restart."
 
 
 def _implemented(row: Row) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
+from vajra.config.changes import updatable_paths
 from vajra.config.describe import OptionDescription, describe
 from vajra.config.fields import ConfigField, fields_of, is_config_class
 from vajra.config.reference import REFERENCE_CLASSES
@@ -37,7 +38,8 @@ A union is a `type` and, beside it, the member of the same name (`type: FixedChu
 left out when its defaults will do and may only be there with its type.
 
 **Change** says what an edit costs: *Live* settings are taken over by the running processes, *Recreate* starts them
-again. (The replicas of this version take over `drain` and `recovery`; anything else takes a restart.)
+again. Of the Live ones the replicas of this version take over {updatable} while they run, through
+`UpdateConfig` of `vajra.control.v1`; it refuses a change of anything else by name, and a restart takes that over.
 
 **Here** says what this version does with the option: *yes*; *only* the values named, others are refused when serving
 starts; *not yet*: refused; *in a cluster*: for the operator, local serving says that it has no effect and goes on.
@@ -75,7 +77,11 @@ _ENVIRONMENT = (
 
 def render() -> str:
     """The page."""
-    return "\n".join([_HEAD, *_options(), *_reference(), *_environment()]).rstrip() + "\n"
+    updatable = " and ".join(f"`{path.removeprefix('spec.')}`" for path in updatable_paths())
+    return (
+        "\n".join([_HEAD.replace("{updatable}", updatable), *_options(), *_reference(), *_environment()]).rstrip()
+        + "\n"
+    )
 
 
 def _options() -> Iterator[str]:
@@ -109,7 +115,7 @@ def _cells(option: OptionDescription, section: str) -> Sequence[str]:
         option.allowed + unit,
         option.meaning,
         f"`{option.reference}`" if option.reference else "",
-        option.change,
+        f"{option.change}. {option.takeover}",
         option.implemented,
     )
 

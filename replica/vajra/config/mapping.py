@@ -94,18 +94,22 @@ def spec_dict(
     _put(spec, "spec.prioritizer.type", prioritizer.type_name)
     if replica.type_name != _automatic(replica.parallel_config):
         _put(spec, "spec.controller.type", replica.type_name)
-    spec["model"].update(model_source(replica.model_config.model))
+    spec["model"].update(model_source(replica.model_config.model, replica.model_config.revision))
     return spec
 
 
-def model_source(model: str) -> dict[str, Any]:
-    """The manifest's name and source for the reference's `model`: an absolute path, an embedded name or a hub id."""
+def model_source(model: str, revision: str | None) -> dict[str, Any]:
+    """The manifest's name and source for the reference's `model`: an absolute path, an embedded name or a hub id.
+
+    What has a revision comes from a hub.
+    """
     if model.startswith("/"):
         path = PurePosixPath(model)
         return {"name": path.name or "model", "source": {"type": "HostPath", "hostPath": {"path": model}}}
     if model.startswith(("./", "../", "~")) or model in (".", ".."):
         raise ConfigError("spec.model.name", model, "an absolute path, a Hugging Face id or an embedded model's name")
-    return {"name": model, "source": {"type": "HuggingFace" if "/" in model else "Embedded"}}
+    from_hub = "/" in model or revision is not None
+    return {"name": model, "source": {"type": "HuggingFace" if from_hub else "Embedded"}}
 
 
 def _automatic(parallel: ParallelConfig) -> str:

@@ -39,7 +39,8 @@ class Option:
 
     reference: the field of the owning class's reference class that a manifest's field maps to.
     conversion: how the two values correspond (percent, milliseconds, …).
-    change, scope: inherited from the enclosing section where None.
+    updatable: whether a running replica takes it over by control.v1's UpdateConfig.
+    change, updatable, scope: inherited from the enclosing section where None.
     implemented: the only values that this version implements; None: all.
     advice: what to do instead of a value that is not implemented.
     allowed: what may stand here, where type and limits say it badly.
@@ -49,6 +50,7 @@ class Option:
     reference: str | None = None
     conversion: Conversion = PLAIN
     change: Change | None = None
+    updatable: bool | None = None
     scope: Scope | None = None
     implemented: tuple[object, ...] | None = None
     advice: str = ""
@@ -63,6 +65,7 @@ def option(
     reference: str | None = None,
     conversion: Conversion = PLAIN,
     change: Change | None = None,
+    updatable: bool | None = None,
     scope: Scope | None = None,
     implemented: tuple[object, ...] | None = None,
     advice: str = "",
@@ -73,7 +76,7 @@ def option(
 
     A `default_factory` may take the dict of the fields before it.
     """
-    info = Option(doc, reference, conversion, change, scope, implemented, advice, allowed)
+    info = Option(doc, reference, conversion, change, updatable, scope, implemented, advice, allowed)
     extra: Any = {"option": info}
     if default_factory is not None:
         return Field(default_factory=default_factory, json_schema_extra=extra, **limits)

@@ -51,6 +51,21 @@ def _chunks_in_order(member: str) -> Rule:
     )
 
 
+def _from_hub(spec: VajraDeploymentSpec) -> bool:
+    return spec.model.source.type == "HuggingFace"
+
+
+def _only(
+    path: str,
+    value: Callable[[VajraDeploymentSpec], Any],
+    used: Callable[[VajraDeploymentSpec], bool],
+    allowed: str,
+    hint: str,
+) -> Rule:
+    """A field that may be set only where something reads it: nothing that a user wrote goes unused in silence."""
+    return Rule(path, value, lambda spec: value(spec) is None or used(spec), allowed, hint)
+
+
 RULES: tuple[Rule, ...] = (
     _chunks_in_order("dynamic_chunk"),
     _chunks_in_order("space_sharing"),
@@ -104,6 +119,41 @@ RULES: tuple[Rule, ...] = (
         lambda spec: spec.networking.tls.mode == "Disabled" or spec.networking.tls.secret_name is not None,
         "the name of a Secret",
         "TLS needs a certificate",
+    ),
+    _only(
+        "spec.networking.tls.secretName",
+        lambda spec: spec.networking.tls.secret_name,
+        lambda spec: spec.networking.tls.mode != "Disabled",
+        "only with networking.tls.mode TLS or MutualTLS",
+        "without it the ports are not encrypted: set the mode too, or leave the secret out",
+    ),
+    _only(
+        "spec.model.revision",
+        lambda spec: spec.model.revision,
+        _from_hub,
+        "only with model.source.type HuggingFace",
+        "only a hub has revisions",
+    ),
+    _only(
+        "spec.model.tokenSecretRef",
+        lambda spec: spec.model.token_secret_ref,
+        _from_hub,
+        "only with model.source.type HuggingFace",
+        "only a hub asks for a token",
+    ),
+    _only(
+        "spec.placement.queueName",
+        lambda spec: spec.placement.queue_name,
+        lambda spec: spec.placement.gang in ("Auto", "Kueue", "Volcano"),
+        "only with placement.gang Auto, Kueue or Volcano",
+        "the others have no queues",
+    ),
+    _only(
+        "spec.resources.claimTemplateName",
+        lambda spec: spec.resources.claim_template_name,
+        lambda spec: spec.resources.accelerator.type == "GPU",
+        "only with resources.accelerator.type GPU",
+        "a claim stands for the GPUs of a pod",
     ),
     Rule(
         "spec.networking.openAIPort",

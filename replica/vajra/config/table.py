@@ -21,6 +21,7 @@ class Row:
     """One field of the spec, a leaf or a section.
 
     path: as in a manifest, `spec.scheduler.fixedChunk.chunkSize`. names: the same in Python, below the spec.
+    updatable: whether a running replica takes it over by UpdateConfig; else a change takes a restart in this version.
     reference: the class and field it stands for. available: whether this version can do anything with it at all.
     """
 
@@ -29,6 +30,7 @@ class Row:
     field: ConfigField
     owner: type[Any]
     change: Change
+    updatable: bool
     scope: Scope
     advice: str
     reference: tuple[type[Any], str] | None
@@ -64,7 +66,7 @@ class Row:
 @functools.cache
 def rows() -> tuple[Row, ...]:
     """Every field of the spec, each section before its fields."""
-    return tuple(_walk(VajraDeploymentSpec, "spec", (), _Inherited(Change.RECREATE, Scope.SERVING, "", True)))
+    return tuple(_walk(VajraDeploymentSpec, "spec", (), _Inherited(Change.RECREATE, False, Scope.SERVING, "", True)))
 
 
 @functools.cache
@@ -83,6 +85,7 @@ class _Inherited:
     """What a field takes over from the sections around it where it says nothing itself."""
 
     change: Change
+    updatable: bool
     scope: Scope
     advice: str
     available: bool
@@ -93,6 +96,7 @@ def _walk(cls: type[Any], path: str, names: tuple[str, ...], above: _Inherited) 
         own = field.option
         here = _Inherited(
             change=own.change or above.change,
+            updatable=above.updatable if own.updatable is None else own.updatable,
             scope=own.scope or above.scope,
             advice=own.advice or above.advice,
             available=above.available and _is_available(cls, field),
@@ -103,6 +107,7 @@ def _walk(cls: type[Any], path: str, names: tuple[str, ...], above: _Inherited) 
             field=field,
             owner=cls,
             change=here.change,
+            updatable=here.updatable,
             scope=here.scope,
             advice=here.advice,
             reference=(cls.reference, own.reference) if own.reference else None,

@@ -34,7 +34,10 @@ class ResourcesSection:
         "straddles pods unevenly.",
     )
     claim_template_name: StrictStr | None = option(
-        default=None, min_length=1, max_length=253, doc="ResourceClaimTemplate to use instead of a GPU resource."
+        default=None,
+        min_length=1,
+        max_length=253,
+        doc="ResourceClaimTemplate to use instead of a GPU resource; only with accelerator GPU.",
     )
     cpu: Quantity | None = option(default=None, doc="CPU request and limit of a pod.")
     memory: Quantity | None = option(default=None, doc="Memory request and limit of a pod.")
@@ -60,7 +63,9 @@ class PlacementSection:
     gang: Literal["Auto", "None", "Native", "Kueue", "Volcano", "Coscheduling"] = option(
         default="Auto", doc="Who places a replica's pods all at once; Auto takes what the cluster has."
     )
-    queue_name: StrictStr | None = option(default=None, min_length=1, max_length=253, doc="Kueue or Volcano queue.")
+    queue_name: StrictStr | None = option(
+        default=None, min_length=1, max_length=253, doc="Kueue or Volcano queue; only with gang Auto, Kueue or Volcano."
+    )
     topology: TopologySection | None = option(default=None)
 
 
@@ -128,7 +133,11 @@ class TlsSection:
         doc="MutualTLS asks clients for certificates too.",
     )
     secret_name: StrictStr | None = option(
-        default=None, min_length=1, max_length=253, scope=Scope.CLUSTER, doc="Secret with tls.crt, tls.key and ca.crt."
+        default=None,
+        min_length=1,
+        max_length=253,
+        scope=Scope.CLUSTER,
+        doc="Secret with tls.crt, tls.key and ca.crt; needed with the modes TLS and MutualTLS, refused without.",
     )
 
 

@@ -57,8 +57,8 @@ class VajraDeploymentSpec:
     resources: ResourcesSection = option(default_factory=ResourcesSection, change=Change.RECREATE, scope=Scope.CLUSTER)
     placement: PlacementSection = option(default_factory=PlacementSection, change=Change.RECREATE, scope=Scope.CLUSTER)
     rollout: RolloutSection = option(default_factory=RolloutSection, change=Change.LIVE, scope=Scope.CLUSTER)
-    drain: DrainSection = option(default_factory=DrainSection, change=Change.LIVE)
-    recovery: RecoverySection = option(default_factory=RecoverySection, change=Change.LIVE)
+    drain: DrainSection = option(default_factory=DrainSection, change=Change.LIVE, updatable=True)
+    recovery: RecoverySection = option(default_factory=RecoverySection, change=Change.LIVE, updatable=True)
     networking: NetworkingSection = option(default_factory=NetworkingSection, change=Change.RECREATE)
     autoscaling: AutoscalingSection | None = option(
         default=None,
