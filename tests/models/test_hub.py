@@ -5,84 +5,15 @@ The library reads its endpoint when imported, so every scenario runs in a proces
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from urllib.parse import unquote, urlsplit
 
 import pytest
 from tests.models.checkpoints import make_checkpoint
-
-COMMIT = "a" * 40
-TOKEN = "hf_secret"
-
-
-class Hub(ThreadingHTTPServer):
-    """Serves `files` as the repository org/tiny (public) and org/gated (to those with TOKEN)."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.folder = folder
-        self.fetched: list[str] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Hub
-
-    def do_HEAD(self) -> None:
-        self.answer(body=False)
-
-    def do_GET(self) -> None:
-        self.answer(body=True)
-
-    def answer(self, *, body: bool) -> None:
-        path = unquote(urlsplit(self.path).path)
-        repo = next((r for r in ("org/tiny", "org/gated") if f"/{r}" in path), None)
-        if repo is None:
-            return self.send(401 if "/api/" in path else 404, {"X-Error-Code": "RepoNotFound"}, b"{}", body)
-        if repo == "org/gated" and self.headers.get("Authorization") != f"Bearer {TOKEN}":
-            return self.send(403, {"X-Error-Code": "GatedRepo"}, b"{}", body)
-        if "/revision/" in path and path.split("/revision/")[1] not in ("main", COMMIT):
-            return self.send(404, {"X-Error-Code": "RevisionNotFound"}, b"{}", body)
-        names = sorted(p.name for p in self.server.folder.iterdir())
-        if "/tree/" in path:
-            entries = [self.entry(name) for name in names]
-            return self.send(200, {}, json.dumps(entries).encode(), body)
-        if path.startswith("/api/models/"):
-            info = {"id": repo, "sha": COMMIT, "siblings": [{"rfilename": n} for n in names], "private": False}
-            return self.send(200, {}, json.dumps(info).encode(), body)
-        name = path.rsplit("/", 1)[1]
-        if name not in names:
-            return self.send(404, {"X-Error-Code": "EntryNotFound"}, b"", body)
-        data = (self.server.folder / name).read_bytes()
-        if body:
-            self.server.fetched.append(name)
-        etag = hashlib.sha256(data).hexdigest()
-        return self.send(200, {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}, data, body)
-
-    def entry(self, name: str) -> dict[str, object]:
-        data = (self.server.folder / name).read_bytes()
-        return {"type": "file", "oid": hashlib.sha1(data).hexdigest(), "size": len(data), "path": name}
-
-    def send(self, status: int, headers: dict[str, str], data: bytes, body: bool) -> None:
-        self.send_response(status)
-        for key, value in {**headers, "Content-Length": str(len(data))}.items():
-            self.send_header(key, value)
-        self.end_headers()
-        if body:
-            self.wfile.write(data)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+from tests.models.hub_server import COMMIT, TOKEN, Hub, serve_hub
 
 
 @pytest.fixture
@@ -90,13 +21,8 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
     folder = make_checkpoint(tmp_path / "repo", "llama", shards=3)
     (folder / "README.md").write_text("not needed")
     (folder / "pytorch_model.bin").write_bytes(b"the same weights again")
-    server = Hub(folder)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serve_hub(folder) as server:
+        yield server
 
 
 PRELUDE = """
@@ -163,6 +89,98 @@ def test_token_comes_from_the_environment(hub: Hub, tmp_path: Path) -> None:
     program = 'print(m.resolve(config("org/gated")).spec.num_layers)'
     assert "is gated. Accept its terms on the hub, then set HF_TOKEN" in run(program, tmp_path / "a", hub.url)
     assert run(program, tmp_path / "b", hub.url, HF_TOKEN=TOKEN) == "2\n"
+    wrong = run(program, tmp_path / "c", hub.url, HF_TOKEN="hf_stale")
+    assert "ModelError: the hub refuses the token for org/gated (401). Set HF_TOKEN to a valid one, or unset" in wrong
+
+
+COMMAND = "import sys; from vajra.cli.main import main; main()"
+
+
+def command(*arguments: str, home: Path, hub: Hub, **env: str) -> subprocess.Popen[str]:
+    """`vajra …` with a cache of its own."""
+    base = {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), "VAJRA_CACHE": str(home / "vajra")}
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *arguments],
+        env=base | {"PATH": "", "PYTHONPATH": ":".join(sys.path)} | env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_the_command_line_pulls_a_revision_in_shards_and_lists_it(hub: Hub, tmp_path: Path) -> None:
+    with command("model", "pull", "org/tiny", "--revision", "v1", "-o", "json", home=tmp_path / "home", hub=hub) as p:
+        output, errors = p.communicate()
+    assert p.returncode == 0, errors
+    pulled = json.loads(output)
+    assert (pulled["model"], pulled["format"], pulled["num_layers"]) == ("org/tiny", "safetensors", 2)
+    shards = {name for name in hub.fetched if name.endswith(".safetensors")}
+    assert len(shards) > 1
+    assert shards == {path.name for path in hub.folder.glob("*.safetensors")}
+    with command("model", "list", "-o", "json", home=tmp_path / "home", hub=hub) as p:
+        output, errors = p.communicate()
+    [row] = [row for row in json.loads(output) if row["model"] == "org/tiny"]
+    assert (row["source"], row["state"]) == ("hub", "ready")
+    assert row["bytes"] > sum((hub.folder / name).stat().st_size for name in shards)
+
+
+@pytest.mark.parametrize(
+    ("reference", "env", "words"),
+    [
+        ("org/none", {}, "org/none is not on the hub, or is private"),
+        ("org/gated", {}, "is gated. Accept its terms on the hub, then set HF_TOKEN"),
+        ("org/gated", {"HF_TOKEN": "hf_stale"}, "the hub refuses the token for org/gated (401)"),
+        ("org/tiny", {"HF_ENDPOINT": "http://127.0.0.1:9"}, "and the hub cannot be reached"),
+    ],
+)
+def test_the_command_line_says_what_went_wrong_in_a_line(
+    hub: Hub, tmp_path: Path, reference: str, env: dict[str, str], words: str
+) -> None:
+    with command("model", "pull", reference, home=tmp_path / "home", hub=hub, **env) as process:
+        output, errors = process.communicate()
+    assert process.returncode == 1
+    assert words in errors
+    assert "Traceback" not in errors
+    assert output == ""
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Iterator[Hub]:
+    """A model of which one file takes the library several reads."""
+    with serve_hub(make_checkpoint(tmp_path / "repo", "llama", vocab_size=100_000, tie_word_embeddings=True)) as hub:
+        yield hub
+
+
+AFTER = 11 << 20  # bytes: the library writes 10 MiB at a time
+
+
+def pull(large: Hub, home: Path) -> None:
+    """Pulls the model and compares its weights."""
+    with command("model", "pull", "org/tiny", "-o", "json", home=home, hub=large) as process:
+        output, errors = process.communicate()
+    assert process.returncode == 0, errors
+    path = Path(json.loads(output)["path"]) / "model.safetensors"
+    assert path.read_bytes() == (large.folder / path.name).read_bytes()
+
+
+def test_a_broken_connection_goes_on_where_it_was(large: Hub, tmp_path: Path) -> None:
+    large.drop_after = AFTER
+    pull(large, tmp_path / "home")
+    [(name, start)] = large.ranges
+    assert name == "model.safetensors"
+    assert start == 10 << 20
+
+
+def test_after_a_kill_what_is_complete_is_not_fetched_again(large: Hub, tmp_path: Path) -> None:
+    large.stall_after = AFTER
+    with command("model", "pull", "org/tiny", home=tmp_path / "home", hub=large) as process:
+        assert large.stalled.wait(60)
+        process.kill()
+    large.go_on.set()
+    before = list(large.fetched)
+    pull(large, tmp_path / "home")
+    assert before[-1] == "model.safetensors"
+    assert large.fetched == [*before, "model.safetensors"]
 
 
 @pytest.mark.parametrize(

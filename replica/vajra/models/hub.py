@@ -31,7 +31,12 @@ class HubRepo:
 def open_repo(repo_id: str, revision: str | None, download_dir: str | None) -> HubRepo:
     """Looks a repository up; without the network, in the local cache. Raises ModelError when it cannot be found."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     at = f"{repo_id}@{revision}" if revision else repo_id
     try:
@@ -48,6 +53,12 @@ def open_repo(repo_id: str, revision: str | None, download_dir: str | None) -> H
     except Exception as e:  # no network, offline mode, a broken proxy: what is cached may still do
         cached = _cached(repo_id, revision, download_dir)
         if cached is None:
+            status = e.response.status_code if isinstance(e, HfHubHTTPError) else None
+            if status in (401, 403):
+                raise ModelError(
+                    f"the hub refuses the token for {at} ({status}). Set HF_TOKEN to a valid one, or unset it and log "
+                    f"out (`hf auth logout`) for what is public."
+                ) from e
             raise ModelError(
                 f"{at} is not in the local cache, and the hub cannot be reached ({_first_line(e)}). Check the "
                 f"network and HF_ENDPOINT, or serve a local folder."
@@ -76,8 +87,8 @@ def fetch(repo: HubRepo, patterns: Sequence[str], progress: Progress) -> Path:
         )
     except Exception as e:
         raise ModelError(
-            f"{repo.repo_id}: the download failed ({_first_line(e)}). Check network, free space and HF_TOKEN; what "
-            f"was fetched is kept and the next try goes on from there."
+            f"{repo.repo_id}: the download failed ({_first_line(e)}). Check network, free space and HF_TOKEN; files "
+            f"that are complete are kept and the next try fetches the rest."
         ) from e
     if folder.name != repo.commit:
         raise ModelError(f"{repo.repo_id} has changed on the hub while it was being fetched. Try again.")
