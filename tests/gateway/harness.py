@@ -71,6 +71,7 @@ class Server:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
+            self.process.stdout.close()
             raise AssertionError(f"the server exited with status {self.process.wait()}")
         endpoints = json.loads(line)
         self.model, self.http, self.grpc = endpoints["model"], endpoints["http"], endpoints["grpc"]

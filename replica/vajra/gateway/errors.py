@@ -18,7 +18,7 @@ class RequestError(GatewayError):
     """A request failed; the others go on. The message is cut to what every face can send, and is valid UTF-8."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(_sendable(message))
+        super().__init__(sendable(message))
 
 
 class InvalidRequest(RequestError):
@@ -26,7 +26,7 @@ class InvalidRequest(RequestError):
 
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)
-        self.field = None if field is None else _sendable(field)
+        self.field = None if field is None else sendable(field)
 
 
 class UnknownModel(RequestError):
@@ -65,7 +65,8 @@ class InternalError(RequestError):
     """A fault of the server's own."""
 
 
-def _sendable(text: str) -> str:
+def sendable(text: str) -> str:
+    """The text as valid UTF-8, its middle left out where it is too long for an answer."""
     data = text.encode("utf-8", "backslashreplace")  # half a surrogate pair has no UTF-8
     if len(data) <= _MAX_BYTES:
         return data.decode()

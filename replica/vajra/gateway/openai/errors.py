@@ -15,12 +15,13 @@ from vajra.gateway.errors import (
     RequestError,
     Unavailable,
     UnknownModel,
+    sendable,
 )
 
 
 @dataclass(frozen=True)
 class HttpError:
-    """A status and the body's `error`."""
+    """A status and the body's `error`; what its message quotes is cut."""
 
     status: int
     type: str
@@ -31,12 +32,15 @@ class HttpError:
 
     @property
     def body(self) -> dict[str, Any]:
-        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+        return {"error": {"message": sendable(self.message), "type": self.type, "param": self.param, "code": self.code}}
 
     @property
     def headers(self) -> dict[str, str]:
         """Retry-After is in whole seconds, and 0 would be no advice."""
         return {} if self.retry_after is None else {"Retry-After": str(max(1, math.ceil(self.retry_after)))}
+
+
+INTERNAL_ERROR = HttpError(500, "server_error", "internal_error", "internal error; the server's log has the details")
 
 
 def to_http(error: RequestError) -> HttpError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import socket
@@ -10,27 +11,25 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import msgspec
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_exceptions import ContentEncodingError
 
 from vajra.gateway.errors import InvalidRequest, RequestError, Unavailable, UnknownModel
 from vajra.gateway.gateway import Gateway
 from vajra.gateway.openai import chat, completions
 from vajra.gateway.openai.answering import answer, stream_answer
-from vajra.gateway.openai.errors import HttpError, to_http
+from vajra.gateway.openai.connection import listen
+from vajra.gateway.openai.errors import INTERNAL_ERROR, HttpError, to_http
 from vajra.gateway.openai.fields import parse_json
 from vajra.gateway.openai.protocol import Answer, Envelope
+from vajra.gateway.openai.responses import MAX_BODY_BYTES, error_response, json_response
 from vajra.gateway.request import GenerateRequestData, ModelInfo
 from vajra.metrics.prometheus import CONTENT_TYPE
 
 log = logging.getLogger(__name__)
-_http_log = logging.getLogger(f"{__name__}.aiohttp")
-# What is no HTTP is answered with 400. It is no fault of ours, and a port scan should not fill the log.
-_http_log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
 
-MAX_BODY_BYTES = 16 << 20
 SHUTDOWN_SECONDS = 2.0
+BODY_SECONDS = 60.0  # for a request's body to arrive
 _OPEN_PATHS = ("/health", "/metrics")  # probes and scrapers carry no key
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _Reader = Callable[[Mapping[str, Any]], tuple[list[GenerateRequestData], bool, bool]]
@@ -56,38 +55,39 @@ class HttpServer:
             ]
         )
         # A client that goes away cancels its handler, and with it the request.
-        self._runner = web.AppRunner(
-            app, handler_cancellation=True, access_log=None, logger=_http_log, shutdown_timeout=SHUTDOWN_SECONDS
-        )
+        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS)
+        self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
         """Begins to answer; /health says 503 until the gateway is well."""
         await self._runner.setup()
-        await web.SockSite(self._runner, self._listener).start()
+        self._server = await listen(self._runner, self._listener)
 
     async def stop(self) -> None:
         """Closes the socket at once, and connections that are busy after SHUTDOWN_SECONDS."""
+        if self._server is not None:
+            self._server.close()
         await self._runner.cleanup()
 
     # ---- endpoints
 
     async def _health(self, request: web.Request) -> web.Response:
         if self._gateway.healthy:
-            return _json({"status": "serving"})
+            return json_response({"status": "serving"})
         status = "draining" if self._gateway.draining else "recovering" if self._gateway.ready else "loading"
-        return _json({"status": status}, 503)
+        return json_response({"status": status}, 503)
 
     async def _metrics(self, request: web.Request) -> web.Response:
         return web.Response(body=await self._gateway.scrape(), headers={"Content-Type": CONTENT_TYPE})
 
     async def _models(self, request: web.Request) -> web.Response:
-        return _json({"object": "list", "data": [self._card(self._model())]})
+        return json_response({"object": "list", "data": [self._card(self._model())]})
 
     async def _one_model(self, request: web.Request) -> web.Response:
         model, name = self._model(), request.match_info["id"]
         if name != model.name and name not in model.aliases:
             raise UnknownModel(f"the model {name!r} is not served here; this server has {model.name!r}")
-        return _json(self._card(model))
+        return json_response(self._card(model))
 
     async def _completions(self, request: web.Request) -> web.StreamResponse:
         return await self._generate(request, completions.read, completions.CompletionAnswer, "cmpl")
@@ -98,9 +98,11 @@ class HttpServer:
     async def _generate(
         self, request: web.Request, read: _Reader, form: Callable[..., Answer], prefix: str
     ) -> web.StreamResponse:
-        model = self._model()
+        model, tokenizer = self._model(), self._gateway.tokenizer
+        if tokenizer is None:
+            raise InvalidRequest("this model has no tokenizer, so it answers in token ids, over gRPC only")
         _check_content_type(request)
-        requests, stream, include_usage = read(parse_json(await request.read()))
+        requests, stream, include_usage = read(parse_json(await _body(request)))
         generation = await self._gateway.open(requests)
         try:
             envelope = Envelope(
@@ -111,10 +113,10 @@ class HttpServer:
                 choices_per_prompt=requests[0].n or 1,
                 include_usage=include_usage,
             )
-            shape = form(envelope, self._gateway.tokenizer)
+            shape = form(envelope, tokenizer)
             if stream:
                 return await stream_answer(request, generation, shape)
-            return _json(await answer(generation, shape))
+            return json_response(await answer(generation, shape))
         finally:
             generation.close()
 
@@ -146,19 +148,14 @@ class HttpServer:
         try:
             return await handler(request)
         except RequestError as error:
-            return _error(to_http(error))
-        except web.HTTPException as error:
-            return _error(_plain(request, error))
-        except web.RequestPayloadError:
-            coding = request.headers.get("Content-Encoding", "identity")
-            return _error(to_http(InvalidRequest(f"the body cannot be read as Content-Encoding {coding}")))
-        except ConnectionError:  # the client went away while it was being answered
+            return error_response(to_http(error))
+        except web.RequestPayloadError as error:
+            return error_response(to_http(_unreadable(request, error)))
+        except (ConnectionError, web.HTTPException):  # the client went away; `Connection` spells the other out
             raise
         except Exception:
             log.exception("%s %s failed", request.method, request.path)
-            return _error(
-                HttpError(500, "server_error", "internal_error", "internal error; the server's log has the details")
-            )
+            return error_response(INTERNAL_ERROR)
 
     @web.middleware
     async def _authenticate(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
@@ -166,7 +163,7 @@ class HttpServer:
             given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
             if not hmac.compare_digest(given, self._token):
                 message = "the API key is missing or wrong; send the header 'Authorization: Bearer KEY'"
-                return _error(HttpError(401, "invalid_request_error", "invalid_api_key", message))
+                return error_response(HttpError(401, "invalid_request_error", "invalid_api_key", message))
         return await handler(request)
 
 
@@ -176,26 +173,19 @@ def _check_content_type(request: web.Request) -> None:
         raise web.HTTPUnsupportedMediaType
 
 
-def _json(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json", headers=headers)
+async def _body(request: web.Request) -> bytes:
+    """Also ends the wait for a body that breaks down on the way: aiohttp's parser does not tell its reader."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
 
 
-def _error(error: HttpError) -> web.Response:
-    return _json(error.body, error.status, error.headers)
-
-
-def _plain(request: web.Request, error: web.HTTPException) -> HttpError:
-    match error.status:
-        case 404:
-            text = f"there is no {request.path}; see /v1/models, /v1/completions and /v1/chat/completions"
-        case 405:
-            allowed = ", ".join(sorted(error.allowed_methods)) if isinstance(error, web.HTTPMethodNotAllowed) else ""
-            text = f"{request.path} takes {allowed}, not {request.method}"
-        case 415:
-            given = request.headers.get("Content-Type", "")
-            text = f"{request.path} reads JSON; Content-Type is {given!r}, it must be application/json"
-        case 413:
-            text = f"the body is larger than {MAX_BODY_BYTES >> 20} MiB, which is the most this server reads"
-        case _:
-            text = error.reason
-    return HttpError(error.status, "invalid_request_error", None, text)
+def _unreadable(request: web.Request, error: web.RequestPayloadError) -> InvalidRequest:
+    cause = error.__cause__
+    if isinstance(cause, ContentEncodingError):
+        coding = request.headers.get("Content-Encoding", "identity")
+        return InvalidRequest(f"the body cannot be read as Content-Encoding {coding}")
+    detail = " ".join(str(getattr(cause, "message", error)).split())
+    return InvalidRequest(f"the body cannot be read: {detail}")
