@@ -201,3 +201,22 @@ def test_registries_find_implementations_by_config_class() -> None:
     assert isinstance(scheduler, FixedChunkScheduler)
     with pytest.raises(NotImplementedError, match="implemented for object; implemented are: Fcfs"):
         prioritizers.create(object())
+
+
+def test_isolated_sequences_run_alone_until_each_has_a_token() -> None:
+    scheduler = make()
+    work = [sequence(i, 20) for i in (1, 2, 3)]
+    for seq in work:
+        scheduler.add(seq)
+    scheduler.schedule(0.0)
+    scheduler.restart()
+    scheduler.isolate([3, 1])
+    batches = [scheduler.schedule(0.0), scheduler.schedule(0.0)]
+    assert [shape(b) for b in batches] == [[(3, 16)], [(3, 4)]]
+    assert not scheduler.schedule(0.0), "whether it yields a token is still to be seen"
+    run(scheduler, batches[0])
+    run(scheduler, batches[1], 3)
+    assert [shape(b) for b in (scheduler.schedule(0.0), scheduler.schedule(0.0))] == [[(1, 16)], [(1, 4)]]
+    assert work[1].ledger.blocked[Blocked.ISOLATION] == 4
+    scheduler.remove(1)
+    assert shape(scheduler.schedule(0.0)) == [(3, 1), (2, 15)]

@@ -70,7 +70,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.alive: dict[int, Sequence] = {}
         self.now = 0.0
         self.next_id = 1
-        self.admitted: list[int] = []
+        self.isolated: list[int] = []  # in order
 
     @rule(prompt=st.integers(1, 30), generated=st.integers(0, 5), output=st.integers(1, 10), age=st.integers(0, 3))
     def arrive(self, prompt: int, generated: int, output: int, age: int) -> None:
@@ -96,7 +96,11 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert set(ids) <= set(self.alive)
         assert 0 < sum(item.num_query_tokens for item in batch.items) == batch.num_tokens <= self.chunk
         admitted = [self.alive[i] for i in ids if not before[i]]
-        if admitted:
+        if self.isolated:
+            assert ids == self.isolated[:1]
+            with_worker = {item.seq_id for batch, _ in self.in_flight for item in batch.items}
+            assert with_worker & set(self.alive) <= set(ids), "it is not alone"
+        elif admitted:
             youngest = max((s.arrival, s.seq_id) for s in admitted)
             waiting = [s for s in self.alive.values() if not s.blocks]
             assert all((s.arrival, s.seq_id) > youngest for s in waiting), "a younger request was admitted first"
@@ -110,6 +114,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.scheduler.complete(batch, sampled)
         for index, seq_id in enumerate(sampled):
             seq = self.alive[seq_id]
+            if seq_id in self.isolated:
+                self.isolated.remove(seq_id)
             if seq.known == seq.last_token or (stop and index == pick):
                 self.end(seq_id)
 
@@ -118,10 +124,13 @@ class SchedulerMachine(RuleBasedStateMachine):
     def cancel(self, data: st.DataObject) -> None:
         self.end(data.draw(st.sampled_from(sorted(self.alive))))
 
-    @rule()
-    def worker_dies(self) -> None:
+    @rule(data=st.data())
+    def worker_dies(self, data: st.DataObject) -> None:
         self.in_flight.clear()
         self.scheduler.restart()
+        suspects = st.lists(st.sampled_from(sorted(self.alive)), unique=True, max_size=3) if self.alive else st.just([])
+        self.isolated = data.draw(suspects)
+        self.scheduler.isolate(self.isolated)
         self.engine = EngineModel()
         for seq in self.alive.values():
             self.engine.add(seq)
@@ -129,6 +138,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def end(self, seq_id: int) -> None:
         self.scheduler.remove(seq_id)
         self.engine.free(seq_id)
+        self.isolated = [i for i in self.isolated if i != seq_id]
         del self.alive[seq_id]
 
     @invariant()

@@ -1,10 +1,11 @@
 """Scheduling policy, pure: no I/O, no clock (time is a parameter), no engine. The same code runs in simulation."""
 
+from vajra.scheduling.batch import Batch, BatchItem, Room
 from vajra.scheduling.blocks import BlockManager, IntegrityError, OutOfBlocks
 from vajra.scheduling.fixed_chunk import FixedChunkScheduler
 from vajra.scheduling.prioritizer import FcfsPrioritizer, Prioritizable, Prioritizer, prioritizers
 from vajra.scheduling.replica_set import QueuedRequest, QueueFull, ReplicaSetQueue, RoomReport
-from vajra.scheduling.scheduler import Batch, BatchItem, ReplicaScheduler, Room, schedulers
+from vajra.scheduling.scheduler import ReplicaScheduler, schedulers
 from vajra.scheduling.sequence import Blocked, Ledger, Sequence, SequenceState
 
 __all__ = [

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from vajra.config import FixedChunkReplicaSchedulerConfig
+from vajra.scheduling.batch import Batch
 from vajra.scheduling.blocks import BlockManager
 from vajra.scheduling.prioritizer import Prioritizer
-from vajra.scheduling.scheduler import Batch, ReplicaScheduler, schedulers
+from vajra.scheduling.scheduler import ReplicaScheduler, schedulers
 from vajra.scheduling.sequence import Sequence
 
 

@@ -7,8 +7,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from vajra.scheduling.batch import Room
 from vajra.scheduling.prioritizer import Prioritizer
-from vajra.scheduling.scheduler import Room
 from vajra.scheduling.sequence import Blocked
 
 

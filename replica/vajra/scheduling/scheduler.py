@@ -6,41 +6,12 @@ from abc import ABC, abstractmethod
 from bisect import insort
 from collections.abc import Iterable
 from collections.abc import Sequence as SequenceABC
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
+from vajra.scheduling.batch import Batch, BatchItem, Room
 from vajra.scheduling.blocks import BlockManager, IntegrityError
 from vajra.scheduling.prioritizer import Prioritizer
 from vajra.scheduling.registry import Registry
 from vajra.scheduling.sequence import Blocked, Sequence
-
-
-class BatchItem(NamedTuple):
-    """One sequence's share of a batch; `new_block_ids` extend its block table."""
-
-    seq_id: int
-    num_query_tokens: int
-    new_block_ids: SequenceABC[int]
-
-
-@dataclass(slots=True)
-class Batch:
-    """One step. `preempted` sequences lost their blocks before `items` run. Falsy when there is nothing to do."""
-
-    step_id: int
-    items: list[BatchItem] = field(default_factory=list)
-    preempted: list[int] = field(default_factory=list)
-    num_tokens: int = 0
-
-    def __bool__(self) -> bool:
-        return bool(self.items)
-
-
-class Room(NamedTuple):
-    """What a replica can take: sequences, and KV blocks for whole prompts."""
-
-    free_slots: int
-    free_blocks: int
 
 
 def _age_order(seq: Sequence) -> tuple[float, int]:
@@ -58,7 +29,8 @@ class ReplicaScheduler(ABC):
 
     `schedule` works ahead of results: it may be called while earlier batches are in flight, and counts on
     each of them to yield its tokens. The caller reports each batch once, in order, by `complete`, and takes
-    out what has ended by `remove`; after a worker's death it calls `restart` instead.
+    out what has ended by `remove`; after a worker's death it calls `restart` instead, and `isolate` when it
+    looks for the sequence that was the cause.
     """
 
     def __init__(self, blocks: BlockManager, prioritizer: Prioritizer, *, max_batch_size: int, max_tokens: int) -> None:
@@ -71,6 +43,7 @@ class ReplicaScheduler(ABC):
         self._resident: list[Sequence] = []  # oldest first
         self._waiting: list[Sequence] = []
         self._preempted: list[int] = []  # not yet told to the engine
+        self._isolated: list[int] = []  # these run alone, one after another, each to its next token
         self._next_step = 0
 
     @abstractmethod
@@ -121,6 +94,8 @@ class ReplicaScheduler(ABC):
             self._waiting.remove(seq)
         if seq_id in self._preempted:
             self._preempted.remove(seq_id)
+        if seq_id in self._isolated:
+            self._isolated.remove(seq_id)
 
     def complete(self, batch: Batch, sampled: Iterable[int]) -> None:
         """Books a finished batch: `sampled` are the ids of the sequences that it yielded a token for."""
@@ -132,6 +107,8 @@ class ReplicaScheduler(ABC):
             seq = self._sequences.get(seq_id)
             if seq is not None:
                 seq.known += 1
+                if seq_id in self._isolated:
+                    self._isolated.remove(seq_id)
 
     def restart(self) -> None:
         """The worker is gone, with it all KV and every batch in flight: everything waits again, from what is known."""
@@ -141,16 +118,25 @@ class ReplicaScheduler(ABC):
         self._waiting.extend(self._resident)
         self._resident.clear()
         self._preempted.clear()
+        self._isolated.clear()
         for seq in self._waiting:
             seq.in_flight = 0
             seq.reset(seq.known)
 
+    def isolate(self, seq_ids: Iterable[int]) -> None:
+        """After `restart`: these sequences run before all others, one at a time and nothing beside them, each until it
+        has yielded a token. So a worker's next death tells which of them it was."""
+        self._isolated = list(seq_ids)
+
     def schedule(self, now: float) -> Batch:
         """The next batch, or a falsy one when nothing can run until a batch in flight completes."""
         batch = Batch(self._next_step)
-        preempted_before = len(self._preempted)
-        self._take_decodes(batch, now)
-        self._take_prefills(batch, now, admit=len(self._preempted) == preempted_before)
+        if self._isolated:
+            self._take_alone(batch, self._sequences[self._isolated[0]], now)
+        else:
+            preempted_before = len(self._preempted)
+            self._take_decodes(batch, now)
+            self._take_prefills(batch, now, admit=len(self._preempted) == preempted_before)
         if batch:
             self._next_step += 1
             batch.preempted, self._preempted = self._preempted, []
@@ -210,11 +196,31 @@ class ReplicaScheduler(ABC):
                     if reason is Blocked.MEMORY:
                         oldest_blocked = min(oldest_blocked or _age_order(seq), _age_order(seq))
                     continue
-                self._waiting.remove(seq)
-                seq.blocks = self.blocks.allocate(self.blocks.blocks_for(seq.prefill_end))
-                insort(self._resident, seq, key=_age_order)
-                new_blocks = tuple(seq.blocks)
+                new_blocks = self._admit(seq)
             self._take_chunk(batch, seq, tokens, new_blocks, now)
+
+    def _take_alone(self, batch: Batch, seq: Sequence, now: float) -> None:
+        """The next chunk of an isolated sequence; nothing once its next token is in flight. Those that were cleared
+        before it are resident and idle: they make room if need be."""
+        tokens = min(self.next_chunk(seq, batch), seq.prefill_end - seq.processed)
+        if tokens <= 0:
+            return
+        for other in self._sequences.values():
+            if other is not seq:
+                other.ledger.block(Blocked.ISOLATION)
+        new_blocks: SequenceABC[int] = ()
+        if not seq.blocks:
+            while self.blocks.free < self.blocks.blocks_for(seq.prefill_end) or len(self._resident) >= self.slots:
+                self._preempt(self._victim(now))
+            new_blocks = self._admit(seq)
+        self._take_chunk(batch, seq, tokens, new_blocks, now)
+
+    def _admit(self, seq: Sequence) -> SequenceABC[int]:
+        """A waiting sequence becomes resident, with blocks for all that it has to prefill."""
+        self._waiting.remove(seq)
+        seq.blocks = self.blocks.allocate(self.blocks.blocks_for(seq.prefill_end))
+        insort(self._resident, seq, key=_age_order)
+        return tuple(seq.blocks)
 
     def _obstacle(self, seq: Sequence, oldest_blocked: tuple[float, int] | None, *, admit: bool) -> Blocked | None:
         """What forbids to admit a waiting sequence now."""

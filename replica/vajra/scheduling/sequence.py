@@ -23,6 +23,7 @@ class Blocked(Enum):
     BUDGET = "budget"  # the batch's tokens were spent on others
     MEMORY = "memory"  # too few free KV blocks for the whole prompt
     ORDER = "order"  # memory would do, but an older request waits for more of it
+    ISOLATION = "isolation"  # another sequence runs alone, for it may be what kills the worker
 
 
 @dataclass(slots=True)
