@@ -72,7 +72,9 @@ async def test_beyond_the_limit_it_fails_and_says_so(checkpoint: Path, tmp_path:
         call = replica.run(request("a", PROMPT, 4000))
         await read(call, 5)
         await replica.kill_worker()
-        with pytest.raises(grpc.aio.AioRpcError, match="this replica has failed: The worker exited") as error:
+        with pytest.raises(
+            grpc.aio.AioRpcError, match="this replica has failed: The worker was ended by SIGKILL"
+        ) as error:
             await collect(call)
         assert error.value.code() == grpc.StatusCode.UNAVAILABLE
         with pytest.raises(grpc.aio.AioRpcError, match="SIGKILL") as error:
@@ -81,6 +83,13 @@ async def test_beyond_the_limit_it_fails_and_says_so(checkpoint: Path, tmp_path:
         status = await replica.status()
         assert status.phase == control_pb2.REPLICA_PHASE_FAILED
         assert "workerRestartLimit" in status.message
+
+
+async def test_a_failed_replica_exits_with_a_status_of_its_own(checkpoint: Path, tmp_path: Path) -> None:
+    limits = manifest(checkpoint, recovery=RECOVERY | {"workerRestartLimit": 0})
+    async with Replica(limits, tmp_path, "--failed-seconds", "0") as replica:
+        await replica.kill_worker()
+        assert await replica.process.wait() == 3
 
 
 async def test_a_model_that_cannot_load_is_reported_once(tmp_path: Path) -> None:

@@ -217,6 +217,8 @@ class Dispatcher:
             raise InvalidRequest(details)
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             raise DeadlineExceeded("the deadline passed while the request was running")
+        if code is grpc.StatusCode.ABORTED:  # its verdict on this very sequence, in whatever state it is itself
+            raise InternalError(details)
         if code is grpc.StatusCode.UNAVAILABLE or link.state is not ReplicaState.SERVING:
             self._replica_failed(choice, link, details)
         elif code is not grpc.StatusCode.RESOURCE_EXHAUSTED:

@@ -40,6 +40,9 @@ def _arguments() -> argparse.Namespace:
         default=limits.max_unread_seconds,
         help="cut a reader off that takes nothing for this long",
     )
+    parser.add_argument(
+        "--failed-seconds", type=float, default=30.0, help="when it has failed: say so for this long, then exit with 3"
+    )
     return parser.parse_args()
 
 
@@ -55,7 +58,7 @@ def _exit_with_parent(fd: int) -> None:
 
 
 def main() -> int:
-    """Runs one replica until SIGTERM, then drains. The exit status."""
+    """Runs one replica until SIGTERM, then drains, or until it has failed for good. The exit status."""
     args = _arguments()
     if args.parent_fd is not None:
         _exit_with_parent(args.parent_fd)

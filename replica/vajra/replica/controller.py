@@ -19,6 +19,7 @@ from vajra.replica.running import FINISH_ERROR, FINISH_REASONS, Running, logprob
 from vajra.replica.signals import Signal
 from vajra.replica.step_loop import StepLoop
 from vajra.replica.stream import StreamError, TokenStream
+from vajra.replica.strikes import strike
 from vajra.replica.supervisor import Supervisor
 from vajra.replica.table import SequenceTable
 from vajra.replica.validation import InvalidRequest, check_run
@@ -190,6 +191,7 @@ class LLMBaseReplicaController:
             log.error("sequence %s: %s", running.sequence_id, BAD_LOGITS)
             running.stream.fail(grpc.StatusCode.INTERNAL, BAD_LOGITS)
             return
+        running.strikes = 0
         running.token_ids.append(token.token_id)
         ledger = running.sequence.ledger
         if ledger.first_token is None:
@@ -217,17 +219,26 @@ class LLMBaseReplicaController:
         self._set_phase(Phase.DRAINING if self._draining else Phase.SERVING)
         self._loop.connected([running.add_message() for running in self._sequences])
 
-    def _worker_lost(self, message: str) -> None:
+    def _worker_lost(self, message: str) -> bool:
+        guilty: list[Running] = []
         if self._loop is not None:
-            self._loop.lost()
+            guilty, suspects = strike(self._sequences, self._loop.lost())
+            self._loop.scheduler.isolate(suspects)
+            for running in guilty:
+                verdict = (
+                    f"{running.strikes} workers in a row died while they ran this sequence, the last with no other, so "
+                    f"it is not resumed again. {message}"
+                )
+                log.error("sequence %s: %s", running.sequence_id, verdict)
+                running.stream.fail(grpc.StatusCode.ABORTED, verdict)
+                self._forget(self._loop, running)
             if not self._draining:
                 self._set_phase(Phase.RECOVERING, message)
         self.room_streams.changed()
+        return bool(guilty)
 
     def _worker_failed(self, message: str) -> None:
         log.error("%s", message)
-        if self._loop is not None:
-            self._loop.lost()
         self._set_phase(Phase.FAILED, message)
         self._fail_all(grpc.StatusCode.UNAVAILABLE, f"this replica has failed: {message}")
         self.room_streams.changed()

@@ -34,7 +34,9 @@ def run(
     async def main() -> int:
         limits = StreamLimits(args.max_unread_bytes, args.max_unread_seconds)
         controller = controllers.create(deployment.replica_config, deployment, worker, spawn, limits)
-        return await serve(controller, args.listen, interactive=args.parent_fd is None)
+        return await serve(
+            controller, args.listen, interactive=args.parent_fd is None, failed_seconds=args.failed_seconds
+        )
 
     try:
         deployment = VajraDeployment.from_dict(manifest)

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 DISPATCH_SERVICE = dispatch_pb2.DESCRIPTOR.services_by_name["DispatchService"].full_name
 CONTROL_SERVICE = control_pb2.DESCRIPTOR.services_by_name["ReplicaControlService"].full_name
+EXIT_FAILED = 3  # its worker cannot be kept alive, or the model not be loaded
 _OPTIONS = (
     ("grpc.max_receive_message_length", 64 << 20),
     ("grpc.keepalive_time_ms", 30_000),
@@ -31,9 +32,10 @@ _OPTIONS = (
 )
 
 
-async def serve(controller: LLMBaseReplicaController, listen: str, *, interactive: bool) -> int:
+async def serve(controller: LLMBaseReplicaController, listen: str, *, interactive: bool, failed_seconds: float) -> int:
     """Serves on `listen` ("host:port" or "unix:/path") until SIGTERM, then drains; `interactive`: until SIGINT too,
-    which is a parent's business otherwise. The exit status."""
+    which is a parent's business otherwise. A replica that has failed says so for `failed_seconds` and exits. Returns
+    the exit status: 0, 1 when it cannot listen, EXIT_FAILED."""
     signals = (signal.SIGTERM, signal.SIGINT) if interactive else (signal.SIGTERM,)
     server = grpc.aio.server(options=_OPTIONS)
     health_servicer = HealthServicer()
@@ -57,7 +59,9 @@ async def serve(controller: LLMBaseReplicaController, listen: str, *, interactiv
     print(f"listening on {address}", flush=True)
     await controller.start()
     follower = asyncio.create_task(_follow_health(health_servicer, controller))
+    failure = asyncio.create_task(_exit_when_failed(controller, failed_seconds, stop))
     await stop.wait()
+    failure.cancel()
     grace = float(controller.deployment.spec.drain.timeout_seconds)
     in_flight = controller.drain(grace)
     log.info("draining: %d sequences in flight, at most %.0f s", in_flight, grace)
@@ -70,7 +74,21 @@ async def serve(controller: LLMBaseReplicaController, listen: str, *, interactiv
     await controller.stop()
     with contextlib.suppress(asyncio.CancelledError):
         await follower
+    if controller.phase is Phase.FAILED:
+        log.error("failed: %s", controller.message)
+        return EXIT_FAILED
     return 0
+
+
+async def _exit_when_failed(controller: LLMBaseReplicaController, seconds: float, stop: asyncio.Event) -> None:
+    """Whoever supervises has so long to read the reason from the status; the exit status tells those who do not ask."""
+    while True:
+        changed = controller.phase_changed.next
+        if controller.phase is Phase.FAILED:
+            break
+        await changed.wait()
+    await asyncio.sleep(seconds)
+    stop.set()
 
 
 async def _follow_health(servicer: HealthServicer, controller: LLMBaseReplicaController) -> None:

@@ -8,17 +8,14 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from vajra.replica.worker_exit import describe_exit
 from vajra.replica.worker_process import WorkerProcess
 from vajra.worker.protocol import Fault, FromWorker, Heartbeat, Loading, Plan, Ready, Result, ToWorker
+from vajra.worker.resources import oom_kills
 
 log = logging.getLogger(__name__)
 
 _WATCH_SECONDS = 0.25
-_EXIT_HINTS = {
-    -6: "SIGABRT: it gave up",
-    -9: "SIGKILL: by hand, or by the kernel for want of memory",
-    -11: "SIGSEGV: it crashed",
-}
 
 
 class RecoveryLimits(Protocol):
@@ -62,7 +59,9 @@ class Stage:
 
 class Supervisor:
     """Owns the worker process. The controller hears `on_ready` for each (re)start, `on_result` per step,
-    `on_lost` when everything in the worker is gone and it will be back, `on_failed` when it will not."""
+    `on_lost` when everything in the worker is gone, and then `on_failed` when it will not be back.
+
+    `on_lost` answers whether the cause has been found and removed: such a death does not count towards the limit."""
 
     def __init__(
         self,
@@ -72,7 +71,7 @@ class Supervisor:
         *,
         on_ready: Callable[[Ready], None],
         on_result: Callable[[Result], None],
-        on_lost: Callable[[str], None],
+        on_lost: Callable[[str], bool],
         on_failed: Callable[[str], None],
     ) -> None:
         self.recovery = recovery
@@ -88,6 +87,7 @@ class Supervisor:
         self._on_ready, self._on_result = on_ready, on_result
         self._on_lost, self._on_failed = on_lost, on_failed
         self._fault: Fault | None = None
+        self._stall = ""
         self._progress = self._ready_since = self.heartbeat  # of the step counter
         self._record = 0  # restarts that count towards the limit
         self._stopping = False
@@ -130,6 +130,8 @@ class Supervisor:
 
     async def _connect(self) -> None:
         self._fault = None
+        self._stall = ""  # why we killed it
+        self._oom_kills = oom_kills()
         self.stages = []
         await self._worker.connect(self._receive, self._exited)
 
@@ -165,28 +167,37 @@ class Supervisor:
             self._record = 0
         if self._fault is not None and self._fault.permanent:
             self._on_failed(self.message)
-        elif self._record >= self.recovery.worker_restart_limit:
+            return
+        explained = self._on_lost(self.message)
+        if not explained and self._record >= self.recovery.worker_restart_limit:
             self._on_failed(
                 f"{self.message} It has been started again {self._record} times (recovery.workerRestartLimit)."
             )
-        else:
+            return
+        self.restarts += 1
+        delay = 0.0
+        if not explained:
             self._record += 1
-            self.restarts += 1
-            log.warning("%s Starting it again (%d).", self.message, self.restarts)
-            self._on_lost(self.message)
-            self._task(self._respawn())
+            delay = self._backoff()
+        log.warning("%s Starting it again (%d)%s.", self.message, self.restarts, f" in {delay:.0f} s" if delay else "")
+        self._task(self._respawn(delay))
 
     def _describe(self, status: int) -> str:
         if self._fault is not None:
             return self._fault.message if self._fault.permanent else f"The worker failed: {self._fault.message}."
-        hint = _EXIT_HINTS.get(status)
-        stalled = f" {self.message}" if self.message else ""
-        return f"The worker exited with status {status}{f' ({hint})' if hint else ''}.{stalled}"
+        before, after = self._oom_kills, oom_kills()
+        killed = after - before if before is not None and after is not None else None
+        return self._stall or describe_exit(status, killed)
 
-    async def _respawn(self) -> None:
-        if self._record > 1:
-            delay = self.recovery.backoff_base_seconds * 2.0 ** (self._record - 2)
-            await asyncio.sleep(min(delay, self.recovery.backoff_max_seconds))
+    def _backoff(self) -> float:
+        """The first restart is immediate, then the wait doubles."""
+        if self._record <= 1:
+            return 0.0
+        delay = self.recovery.backoff_base_seconds * 2.0 ** (self._record - 2)
+        return min(delay, float(self.recovery.backoff_max_seconds))
+
+    async def _respawn(self, delay: float) -> None:
+        await asyncio.sleep(delay)
         try:
             self._worker = self._spawn()
             await self._connect()
@@ -198,11 +209,11 @@ class Supervisor:
             await asyncio.sleep(_WATCH_SECONDS)
             standing = time.monotonic() - self._progress
             if self.ready and self.pending and standing > self.recovery.stall_timeout_seconds:
-                self.message = (
-                    f"Its step counter stood still for {standing:.0f} s with {self.pending} steps pending "
-                    f"(recovery.stallTimeoutSeconds is {self.recovery.stall_timeout_seconds}; "
+                self.message = self._stall = (
+                    f"The worker was killed, for its step counter stood still for {standing:.0f} s "
+                    f"with {self.pending} steps pending (recovery.stallTimeoutSeconds is {self.recovery.stall_timeout_seconds}; "
                     "if steps may take that long here, raise it or lower the scheduler's chunk size)."
                 )
-                log.error("%s Killing worker %d.", self.message, self.pid)
+                log.error("worker %d: %s", self.pid, self.message)
                 self.ready = False
                 self._worker.kill()

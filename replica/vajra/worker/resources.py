@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
@@ -57,3 +58,16 @@ def num_cores() -> int:
         if numbers and len(numbers) == 2 and numbers[0] > 0 and numbers[1] > 0:
             cores = min(cores, numbers[0] / numbers[1])
     return max(1, int(cores))
+
+
+def oom_kills(folders: Iterable[Path] | None = None) -> int | None:
+    """Processes of this process's cgroup that the kernel has killed for want of memory so far; None when it does not
+    say. `folders` are the cgroup's and its parents', innermost first; the first that counts is believed."""
+    for folder in _own_cgroups("memory") if folders is None else folders:
+        for name in ("memory.events", "memory.oom_control"):
+            try:
+                counts = dict(line.split() for line in (folder / name).read_text().splitlines())
+                return int(counts["oom_kill"])
+            except (OSError, ValueError, KeyError):
+                continue
+    return None
