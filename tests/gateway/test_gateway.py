@@ -124,7 +124,7 @@ async def test_the_only_replica_comes_back_and_its_requests_go_on(checkpoint: Pa
 
 
 async def test_what_is_cancelled_expired_or_slow_is_freed(checkpoint: Path) -> None:
-    async with gateway(checkpoint, {"max_unread": 64}) as running:
+    async with gateway(checkpoint, {"max_unread": 1000}) as running:  # less than LONG, more than a busy reader leaves
         async with aclosing(running.generate(request(max_tokens=LONG, n=3))) as deltas:
             await anext(deltas)
         await until_idle(running)

@@ -9,15 +9,15 @@ import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from vajra.config import VajraDeployment, local_notices
-from vajra.control.v1 import control_pb2
 from vajra.gateway.admission import Admission, Admitted, Checked
 from vajra.gateway.choice import Choice
 from vajra.gateway.dispatcher import Dispatcher
-from vajra.gateway.errors import DuplicateRequest, InvalidRequest, RequestError, StartupError, Unavailable
+from vajra.gateway.errors import DuplicateRequest, InvalidRequest, RequestError, Unavailable
 from vajra.gateway.generation import Generation
 from vajra.gateway.observation import Observation
-from vajra.gateway.replica_link import ReplicaLink, ReplicaState
+from vajra.gateway.replica_link import ReplicaLink
 from vajra.gateway.replica_process import ReplicaLauncher
+from vajra.gateway.replica_set import Change, ReplicaSet
 from vajra.gateway.request import Delta, GenerateRequestData, ModelInfo
 from vajra.gateway.stream import MAX_UNREAD, DeltaStream
 from vajra.gateway.support import check
@@ -60,8 +60,8 @@ class Gateway:
         self._progress = progress
         self._launcher = launcher
         self._max_waiting, self._max_unread = max_waiting, max_unread
-        self._links: list[ReplicaLink] = []
-        self._supervision: list[asyncio.Task[None]] = []
+        self._change = Change()  # of `ready` or a replica
+        self._replicas = ReplicaSet(self._change, progress)
         self._pool: TokenizerPool | None = None
         self._admission: Admission
         self._dispatcher: Dispatcher
@@ -69,7 +69,6 @@ class Gateway:
         self._generations: set[Generation] = set()
         self._ids: set[str] = set()
         self._tokenizing = 0  # choices whose prompts are being tokenized
-        self._changed = asyncio.Event()  # set, then replaced, when `ready` or a replica changes
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -93,17 +92,13 @@ class Gateway:
             self._admission = Admission(self.model, self.tokenizer, self._pool)
             prioritizer = prioritizers.create(self.deployment.prioritizer_config)
             self._dispatcher = Dispatcher(prioritizer, self._max_waiting, self._observation)
-            self._links = [self._link(self._launcher, index) for index in range(config.num_replicas)]
-            self._supervision = [asyncio.create_task(link.supervise()) for link in self._links]
-            while not self.serving:
-                if all(link.state is ReplicaState.FAILED for link in self._links):
-                    raise StartupError(f"no replica came up: {self._links[0].message}")
-                await self._changed.wait()
+            self._replicas.start(self._launcher, self.deployment.spec.recovery, self._dispatcher)
+            await self._replicas.served()
         except BaseException:
             await self.stop(kill=True)
             raise
         self.ready = True
-        self._announce()
+        self._change.announce()
 
     async def drain(self, grace: float | None = None) -> None:
         """Takes no more requests and waits for those in flight; after `grace` seconds (by default the deployment's
@@ -111,7 +106,7 @@ class Gateway:
         if grace is None:
             grace = float(self.deployment.spec.drain.timeout_seconds)
         self.ready, self.draining = False, True
-        self._announce()
+        self._change.announce()
         try:
             async with asyncio.timeout(grace):
                 await self._idle.wait()
@@ -127,19 +122,17 @@ class Gateway:
         self.ready, self.draining = False, True
         for generation in list(self._generations):
             generation.stream.fail(Unavailable("the server has stopped"))
-        for link in self._links:
-            link.stop(kill=kill)
-        await asyncio.gather(*self._supervision, return_exceptions=True)
+        await self._replicas.stop(kill=kill)
         if self._pool is not None:
             await self._pool.close()
         if self._launcher is not None:
             self._launcher.close()
-        self._announce()
+        self._change.announce()
 
     @property
     def serving(self) -> bool:
         """Whether a replica takes sequences now."""
-        return any(link.state is ReplicaState.SERVING for link in self._links)
+        return self._replicas.serving
 
     @property
     def healthy(self) -> bool:
@@ -149,33 +142,28 @@ class Gateway:
     @property
     def fingerprint(self) -> str:
         """Numerics fingerprint of a replica that serves, else of one that did."""
-        serving = [link for link in self._links if link.state is ReplicaState.SERVING]
-        return next((link.fingerprint for link in [*serving, *self._links] if link.fingerprint), "")
+        return self._replicas.fingerprint
 
     @property
     def replicas(self) -> Sequence[ReplicaLink]:
         """The replicas, by index."""
-        return self._links
+        return self._replicas.links
 
     @property
     def next_change(self) -> asyncio.Event:
         """Set at the next change of `healthy`, `ready` or a replica's state. Take it before you look at them."""
-        return self._changed
+        return self._change.next
 
     async def failed(self) -> str:
         """Waits until no replica will ever serve again; why."""
-        while True:
-            change = self._changed
-            if all(link.state is ReplicaState.FAILED for link in self._links):
-                return f"every replica has failed for good: {self._links[0].message}"
-            await change.wait()
+        return await self._replicas.failed()
 
     async def scrape(self) -> bytes:
         """The Prometheus metrics; empty until the model is known."""
         if self._observation is None:
             return b""
         workers = self._pool.num_workers if self._pool is not None else 0
-        return await self._observation.scrape(self._dispatcher, self._links, workers)
+        return await self._observation.scrape(self._dispatcher, self.replicas, workers)
 
     # ---- requests
 
@@ -269,32 +257,6 @@ class Gateway:
             dtype=spec.dtype,
             architecture=spec.architecture,
         )
-
-    def _link(self, launcher: ReplicaLauncher, index: int) -> ReplicaLink:
-        return ReplicaLink(
-            index,
-            launcher,
-            self.deployment.spec.recovery,
-            on_room=self._dispatcher.room_changed,
-            on_lost=self._dispatcher.replica_lost,
-            on_change=self._replica_changed,
-            on_status=self._report_progress,
-        )
-
-    def _replica_changed(self, link: ReplicaLink) -> None:
-        if all(each.state is ReplicaState.FAILED for each in self._links):
-            self._dispatcher.give_up(f"every replica has failed for good: {link.message}")
-        self._announce()
-
-    def _report_progress(self, link: ReplicaLink, status: control_pb2.GetStatusResponse) -> None:
-        """The first replica speaks for all: they load the same model."""
-        if self._progress is not None and link.index == 0 and not self.ready and status.stages:
-            stage = status.stages[-1]
-            self._progress(stage.name, round(stage.progress * 100), 100)
-
-    def _announce(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
 
     def _check_state(self) -> None:
         if self.draining:

@@ -1,0 +1,109 @@
+"""The replicas of one gateway: all started together, each kept alive by its link."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from vajra.control.v1 import control_pb2
+from vajra.gateway.dispatcher import Dispatcher
+from vajra.gateway.errors import StartupError
+from vajra.gateway.replica_link import RecoveryLimits, ReplicaLink, ReplicaState
+from vajra.gateway.replica_process import ReplicaLauncher
+
+
+class Change:
+    """Something to wait for, again and again."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    @property
+    def next(self) -> asyncio.Event:
+        """Set at the next `announce`. Take it before you look at what may have changed."""
+        return self._event
+
+    def announce(self) -> None:
+        self._event.set()
+        self._event = asyncio.Event()
+
+
+class ReplicaSet:
+    """Empty until `start`. `change` is announced whenever a replica's state changes.
+
+    Args:
+        progress: called as (stage, percent, 100) until the first replica serves.
+    """
+
+    def __init__(self, change: Change, progress: Callable[[str, int, int], None] | None) -> None:
+        self.links: Sequence[ReplicaLink] = ()  # by index
+        self._change = change
+        self._progress = progress
+        self._dispatcher: Dispatcher
+        self._supervision: list[asyncio.Task[None]] = []
+
+    def start(self, launcher: ReplicaLauncher, recovery: RecoveryLimits, dispatcher: Dispatcher) -> None:
+        """Takes over the launcher's replicas, for the dispatcher to use."""
+        self._dispatcher = dispatcher
+        self.links = [
+            ReplicaLink(
+                index,
+                launcher,
+                recovery,
+                on_room=dispatcher.room_changed,
+                on_lost=dispatcher.replica_lost,
+                on_change=self._replica_changed,
+                on_status=self._report_progress,
+            )
+            for index in range(launcher.num_replicas)
+        ]
+        self._supervision = [asyncio.create_task(link.supervise()) for link in self.links]
+
+    async def stop(self, *, kill: bool) -> None:
+        """Ends every replica: at once with `kill`, else when it has drained. Idempotent."""
+        for link in self.links:
+            link.stop(kill=kill)
+        await asyncio.gather(*self._supervision, return_exceptions=True)
+
+    @property
+    def serving(self) -> bool:
+        """Whether a replica takes sequences now."""
+        return any(link.state is ReplicaState.SERVING for link in self.links)
+
+    @property
+    def fingerprint(self) -> str:
+        """Numerics fingerprint of a replica that serves, else of one that did."""
+        serving = [link for link in self.links if link.state is ReplicaState.SERVING]
+        return next((link.fingerprint for link in [*serving, *self.links] if link.fingerprint), "")
+
+    async def served(self) -> None:
+        """Waits until a replica serves. Raises StartupError when none will."""
+        while not self.serving:
+            change = self._change.next
+            if self._all_failed:
+                raise StartupError(f"no replica came up: {self.links[0].message}")
+            await change.wait()
+        self._progress = None
+
+    async def failed(self) -> str:
+        """Waits until no replica will ever serve again; why."""
+        while True:
+            change = self._change.next
+            if self._all_failed:
+                return f"every replica has failed for good: {self.links[0].message}"
+            await change.wait()
+
+    @property
+    def _all_failed(self) -> bool:
+        return all(link.state is ReplicaState.FAILED for link in self.links)
+
+    def _replica_changed(self, link: ReplicaLink) -> None:
+        if self._all_failed:
+            self._dispatcher.give_up(f"every replica has failed for good: {link.message}")
+        self._change.announce()
+
+    def _report_progress(self, link: ReplicaLink, status: control_pb2.GetStatusResponse) -> None:
+        """The first replica speaks for all: they load the same model."""
+        if self._progress is not None and link.index == 0 and status.stages:
+            stage = status.stages[-1]
+            self._progress(stage.name, round(stage.progress * 100), 100)
