@@ -51,6 +51,23 @@ async def test_sequences_run_and_say_how(checkpoint: Path, tmp_path: Path) -> No
         assert status.capacity.max_model_len == 4096
 
 
+async def test_an_answer_explains_where_its_time_went(checkpoint: Path, tmp_path: Path) -> None:
+    async with Replica(manifest(checkpoint, chunk_size=64), tmp_path) as replica:
+        _, finish = await replica.generate(request("alone", PROMPT * 20, 10))
+        assert list(finish.ledger.chunks) == [64, 56]
+        assert finish.ledger.batches == 2 + 9
+        assert not finish.ledger.blocked
+        assert finish.ledger.discarded == 0
+        crowd = await asyncio.gather(*(replica.generate(request(f"c{i}", PROMPT, 400, seed=i)) for i in range(10)))
+        for _, finish in crowd:  # eight fit into a batch
+            assert set(finish.ledger.blocked) <= {"slots", "budget"}
+        assert sum(bool(finish.ledger.blocked["slots"]) for _, finish in crowd) >= 2
+        tokens, _ = crowd[0]
+        stopping = inference_pb2.StoppingParams(max_tokens=60, stop_token_ids=[tokens[5]], ignore_eos=True)
+        _, finish = await replica.generate(request("stopped", PROMPT, 60, seed=0, stopping=stopping))
+        assert finish.ledger.discarded >= 1, "a token was planned ahead of the end"
+
+
 async def test_bad_requests_are_refused_and_disturb_nothing(checkpoint: Path, tmp_path: Path) -> None:
     sampling = inference_pb2.SamplingParams
     bad = {

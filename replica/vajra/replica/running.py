@@ -47,6 +47,12 @@ class Running:
                 prefill_seconds=max(0.0, first_token - first_scheduled),
                 preemptions=ledger.preemptions,
                 failovers=ledger.failovers,
+                ledger=dispatch_pb2.Ledger(
+                    batches=ledger.batches,
+                    chunks=ledger.chunks,
+                    blocked={reason.value: count for reason, count in ledger.blocked.items()},
+                    discarded=ledger.discarded,
+                ),
             )
         )
 

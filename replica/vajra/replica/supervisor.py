@@ -208,10 +208,11 @@ class Supervisor:
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
             standing = time.monotonic() - self._progress
-            if self.ready and self.pending and standing > self.recovery.stall_timeout_seconds:
+            limit = self.recovery.stall_timeout_seconds
+            if self.ready and self.pending and standing > limit:
                 self.message = self._stall = (
                     f"The worker was killed, for its step counter stood still for {standing:.0f} s "
-                    f"with {self.pending} steps pending (recovery.stallTimeoutSeconds is {self.recovery.stall_timeout_seconds}; "
+                    f"with {self.pending} steps pending (recovery.stallTimeoutSeconds is {limit}; "
                     "if steps may take that long here, raise it or lower the scheduler's chunk size)."
                 )
                 log.error("worker %d: %s", self.pid, self.message)

@@ -38,20 +38,41 @@ class RunResponse(_message.Message):
     def __init__(self, token_ids: _Optional[_Iterable[int]] = ..., logprobs: _Optional[_Iterable[_Union[_inference_pb2.TokenLogprob, _Mapping]]] = ..., finish: _Optional[_Union[RunFinish, _Mapping]] = ...) -> None: ...
 
 class RunFinish(_message.Message):
-    __slots__ = ("reason", "stop_token_id", "queue_seconds", "prefill_seconds", "preemptions", "failovers")
+    __slots__ = ("reason", "stop_token_id", "queue_seconds", "prefill_seconds", "preemptions", "failovers", "ledger")
     REASON_FIELD_NUMBER: _ClassVar[int]
     STOP_TOKEN_ID_FIELD_NUMBER: _ClassVar[int]
     QUEUE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     PREFILL_SECONDS_FIELD_NUMBER: _ClassVar[int]
     PREEMPTIONS_FIELD_NUMBER: _ClassVar[int]
     FAILOVERS_FIELD_NUMBER: _ClassVar[int]
+    LEDGER_FIELD_NUMBER: _ClassVar[int]
     reason: _inference_pb2.FinishReason
     stop_token_id: int
     queue_seconds: float
     prefill_seconds: float
     preemptions: int
     failovers: int
-    def __init__(self, reason: _Optional[_Union[_inference_pb2.FinishReason, str]] = ..., stop_token_id: _Optional[int] = ..., queue_seconds: _Optional[float] = ..., prefill_seconds: _Optional[float] = ..., preemptions: _Optional[int] = ..., failovers: _Optional[int] = ...) -> None: ...
+    ledger: Ledger
+    def __init__(self, reason: _Optional[_Union[_inference_pb2.FinishReason, str]] = ..., stop_token_id: _Optional[int] = ..., queue_seconds: _Optional[float] = ..., prefill_seconds: _Optional[float] = ..., preemptions: _Optional[int] = ..., failovers: _Optional[int] = ..., ledger: _Optional[_Union[Ledger, _Mapping]] = ...) -> None: ...
+
+class Ledger(_message.Message):
+    __slots__ = ("batches", "chunks", "blocked", "discarded")
+    class BlockedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    BATCHES_FIELD_NUMBER: _ClassVar[int]
+    CHUNKS_FIELD_NUMBER: _ClassVar[int]
+    BLOCKED_FIELD_NUMBER: _ClassVar[int]
+    DISCARDED_FIELD_NUMBER: _ClassVar[int]
+    batches: int
+    chunks: _containers.RepeatedScalarFieldContainer[int]
+    blocked: _containers.ScalarMap[str, int]
+    discarded: int
+    def __init__(self, batches: _Optional[int] = ..., chunks: _Optional[_Iterable[int]] = ..., blocked: _Optional[_Mapping[str, int]] = ..., discarded: _Optional[int] = ...) -> None: ...
 
 class WatchRoomRequest(_message.Message):
     __slots__ = ()
