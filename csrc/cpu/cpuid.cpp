@@ -41,7 +41,7 @@ Isa detect() {
   const bool avx2 = bit(l1.ecx, 28) && bit(l1.ecx, 12) && bit(l1.ecx, 29) && bit(l7.ebx, 5);  // AVX, FMA, F16C, AVX2
   if (!avx2 || (saved & kYmm) != kYmm) return Isa::kScalar;
   const bool avx512 = bit(l7.ebx, 16) && bit(l7.ebx, 17) && bit(l7.ebx, 30) && bit(l7.ebx, 31) &&  // F, DQ, BW, VL
-                      bit(l71.eax, 5);                                                             // BF16
+                      bit(l7.ecx, 1) && bit(l71.eax, 5);                                           // VBMI, BF16
   if (!avx512 || (saved & kZmm) != kZmm) return Isa::kAvx2;
   // AMX: leaf 7 edx bits 24 (tile) and 22 (bf16), and arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) granted.
   return Isa::kAvx512;

@@ -39,12 +39,17 @@ void pack_rows(void* dst, DType dtype, int64_t n, int64_t k, int64_t row0, int64
                DType src_dtype);
 
 // Weight-only int8, for bfloat16 models: w[n][k] ~ q * scale with q in [-127, 127] and one scale per column n and group
-// of kInt8Group k. Packed: [ceil(n/16)][ceil(k/kInt8Group)] groups of 16 float32 scales and [kInt8Group/2][16][2]
-// int8, zero-padded: a pair of k lies as in a bfloat16 panel.
+// of kInt8Group k. Packed: [ceil(n/16)][ceil(k/kInt8Group)] groups of 16 float32 scales and 16 x kInt8Group int8,
+// zero-padded. Their order lets AVX-512 widen 64 of them, four k, into two steps of bfloat16 pairs without a shuffle
+// across its 128-bit lanes.
 constexpr int kInt8Group = 32;
 constexpr size_t kInt8GroupBytes = kPanel * sizeof(float) + size_t(kPanel) * kInt8Group;
 constexpr size_t int8_bytes(int64_t n, int64_t k) {
   return size_t((n + kPanel - 1) / kPanel * ((k + kInt8Group - 1) / kInt8Group)) * kInt8GroupBytes;
+}
+// Where a group's k of a column lies among its int8: [k/4][column/4][k/2%2][column%4][k%2].
+constexpr int int8_place(int k, int column) {
+  return k / 4 * 4 * kPanel + column / 4 * 16 + k / 2 % 2 * 8 + column % 4 * 2 + k % 2;
 }
 // As pack_rows: scale = max |w| / 127, q = w / scale rounded to nearest, ties to even. A group that holds NaN or
 // infinity gets the scale NaN.

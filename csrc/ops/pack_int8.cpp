@@ -47,10 +47,10 @@ void pack_int8_rows(void* dst, int64_t n, int64_t k, int64_t row0, int64_t rows,
         scales[lane] = quantise(w, len, q[lane]);
       }
       std::memcpy(group + size_t(lane0) * sizeof(float), scales, size_t(end - lane0) * sizeof(float));
-      char* pairs = group + kPanel * sizeof(float);
-      for (int64_t s = 0; s < kInt8Group / 2; ++s) {
-        for (int64_t lane = lane0; lane < end; ++lane) {
-          std::memcpy(pairs + (s * kPanel + lane) * 2, &q[lane - lane0][2 * s], 2);
+      char* out = group + kPanel * sizeof(float);
+      for (int i = 0; i < kInt8Group; i += 2) {
+        for (int lane = int(lane0); lane < int(end); ++lane) {
+          std::memcpy(out + int8_place(i, lane), &q[lane - lane0][i], 2);
         }
       }
     }

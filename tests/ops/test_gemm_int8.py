@@ -35,8 +35,8 @@ def read(matrix: ops.Matrix, n: int, k: int) -> Quantised:
     panels, groups = -(-n // 16), -(-k // GROUP)
     raw = matrix.bits.view(np.uint8).reshape(panels, groups, 64 + 16 * GROUP)
     scales = np.ascontiguousarray(raw[:, :, :64]).view(np.float32).transpose(0, 2, 1).reshape(panels * 16, groups)
-    pairs = np.ascontiguousarray(raw[:, :, 64:]).view(np.int8).reshape(panels, groups, GROUP // 2, 16, 2)
-    q = pairs.transpose(0, 3, 1, 2, 4).reshape(panels * 16, groups * GROUP)
+    fours = np.ascontiguousarray(raw[:, :, 64:]).view(np.int8).reshape(panels, groups, GROUP // 4, 4, 2, 4, 2)
+    q = fours.transpose(0, 3, 5, 1, 2, 4, 6).reshape(panels * 16, groups * GROUP)  # column quads, two steps, pairs
     assert not q[n:].any()
     assert not q[:, k:].any()
     assert not scales[n:].any()
@@ -78,7 +78,7 @@ def test_a_damaged_weight_shows(isa: str, damage: float) -> None:
     assert np.isfinite(np.delete(out, 7, axis=1)).all()
 
 
-@pytest.mark.parametrize(("m", "n", "k"), [(1, 1, 1), (3, 17, 5), (7, 40, 33), (13, 63, 128), (30, 200, 575)])
+@pytest.mark.parametrize(("m", "n", "k"), [(1, 1, 1), (3, 17, 5), (7, 40, 33), (13, 63, 128), (6, 64, 66), (30, 200, 575)])
 def test_values(isa: str, m: int, n: int, k: int) -> None:
     a, w, bias, c = random(1, m, k), random(2, n, k), random(3, n), random(4, m, n)
     kernels, packed, rows = ops.Ops(isa, 2), pack(w, "int8"), to_storage(a, "bfloat16")

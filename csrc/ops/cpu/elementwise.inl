@@ -116,13 +116,13 @@ void silu_mul(Context& ctx, const float* gate_up, int64_t m, int64_t n, void* ou
 
 // Row `id` of an int8 table: q * scale, rounded once.
 VAJRA_INLINE void embed_int8(const PackedMatrix& table, int64_t id, float* row) {
-  const int64_t lane = id % kPanel;
+  const int lane = int(id % kPanel);
   const char* group = static_cast<const char*>(table.data) + id / kPanel * int64_t(int8_bytes(kPanel, table.k));
   for (int64_t k0 = 0; k0 < table.k; k0 += kInt8Group, group += kInt8GroupBytes) {
     const float scale = reinterpret_cast<const float*>(group)[lane];
-    const signed char* q = reinterpret_cast<const signed char*>(group) + kPanel * sizeof(float) + lane * 2;
-    const int64_t len = table.k - k0 < kInt8Group ? table.k - k0 : kInt8Group;
-    for (int64_t j = 0; j < len; ++j) row[k0 + j] = float(q[j / 2 * 2 * kPanel + j % 2]) * scale;
+    const signed char* q = reinterpret_cast<const signed char*>(group) + kPanel * sizeof(float);
+    const int len = table.k - k0 < kInt8Group ? int(table.k - k0) : kInt8Group;
+    for (int j = 0; j < len; ++j) row[k0 + j] = float(q[int8_place(j, lane)]) * scale;
   }
 }
 

@@ -7,50 +7,106 @@
 namespace vajra::ops::VAJRA_ISA_NS {
 namespace {
 
-// Few rows: weights are widened in registers, step by step, by every tile. More: a block of k is widened once, into
-// first-level cache, for all rows.
-constexpr int64_t kInRegisters = 8;  // rows
-constexpr int64_t kWideGroups = 4;   // groups of k that a block holds
+// Up to kInt8Rows rows, a tile widens the weights in registers. For more, a block of k is widened once, into
+// first-level cache, and then multiplied by all rows.
+constexpr int64_t kWideGroups = 4;  // groups of k in a block
 constexpr int64_t kWideStepBytes = 4 * kPanel;
 constexpr int64_t kWideBytes = kWideGroups * kInt8Group / 2 * kWideStepBytes;  // of one panel
 
 struct Int8Product {
   const char* a = nullptr;   // rows of A (bf16 pairs) at the first k
   int64_t lda = 0;           // bytes between them
-  const char* b[4] = {};     // panels, at the first group
+  const char* b[4] = {};     // panels at the first group
   const char* wide[4] = {};  // the same in bfloat16, or null
   int64_t k = 0;
   float* total = nullptr;  // [rows][ld]: running totals
   int64_t ld = 0;
-  bool first = true;  // totals start at +0 here
+  bool first = true;  // totals start here, at +0
 };
 
 // Widens groups of a panel: one bf16 step of 64 bytes after the other.
 VAJRA_INLINE void widen_panel(const char* b, int64_t groups, char* wide) {
   for (int64_t g = 0; g < groups; ++g) {
     b += kPanel * sizeof(float);
-    for (int s = 0; s < kInt8Group / 2; ++s) {
-      store_pairs(wide, load_int8(b));
-      b += 2 * kPanel;
-      wide += kWideStepBytes;
+    for (int k = 0; k < kInt8Group; k += 4) {
+      const Int8Steps two = load_int8(b);
+      store_pairs(wide, two.step[0]);
+      store_pairs(wide + kWideStepBytes, two.step[1]);
+      b += 4 * kPanel;
+      wide += 2 * kWideStepBytes;
+    }
+  }
+}
+
+// sum += the group of `len` k.
+template <int R, int P>
+VAJRA_INLINE void wide_group(F (&sum)[R][P], const char* a, int64_t lda, const char* (&b)[P], int64_t len) {
+  using D = Dot<DType::kBF16>;
+  for (int64_t s = 0; s < len / 2; ++s) {
+    typename D::B panel[P];
+#pragma GCC unroll 8
+    for (int p = 0; p < P; ++p) {
+      panel[p] = D::load_b(b[p]);
+      b[p] += kWideStepBytes;
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      const auto row = D::load_a(a + r * lda);
+#pragma GCC unroll 8
+      for (int p = 0; p < P; ++p) sum[r][p] = D::step(sum[r][p], row, panel[p]);
+    }
+    a += 4;
+  }
+  if (len % 2 == 0) return;
+#pragma GCC unroll 8
+  for (int p = 0; p < P; ++p) {
+    const auto panel = D::load_b(b[p]);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) sum[r][p] = D::step(sum[r][p], D::load_a_half(a + r * lda), panel);
+  }
+}
+
+// As wide_group, from int8.
+template <int R, int P>
+VAJRA_INLINE void int8_group(F (&sum)[R][P], const char* a, int64_t lda, const char* (&b)[P], int64_t len) {
+  using D = Dot<DType::kBF16>;
+  const auto step = [&](int p, const char* at, const typename D::B& panel) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) sum[r][p] = D::step(sum[r][p], D::load_a(at + r * lda), panel);
+  };
+  for (int64_t s = 0; s < len / 4; ++s) {
+#pragma GCC unroll 8
+    for (int p = 0; p < P; ++p) {
+      const Int8Steps two = load_int8(b[p]);
+      prefetch(b[p] + kPrefetchBytes);
+      b[p] += 4 * kPanel;
+      step(p, a, two.step[0]);
+      step(p, a + 4, two.step[1]);
+    }
+    a += 8;
+  }
+  if (len % 4 == 0) return;
+#pragma GCC unroll 8
+  for (int p = 0; p < P; ++p) {
+    const Int8Steps two = load_int8(b[p]);
+    if (len % 4 >= 2) step(p, a, two.step[0]);
+    if (len % 2 == 0) continue;
+    const bool second = len % 4 == 3;
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      sum[r][p] = D::step(sum[r][p], D::load_a_half(a + r * lda + second * 4), second ? two.step[1] : two.step[0]);
     }
   }
 }
 
 template <bool Wide, int R, int P>
 void int8_tile(const Int8Product& x) {
-  using D = Dot<DType::kBF16>;
-  constexpr int64_t kStep = Wide ? kWideStepBytes : 2 * kPanel;
   const char *a = x.a, *b[P], *scales[P];
 #pragma GCC unroll 8
   for (int p = 0; p < P; ++p) {
     scales[p] = x.b[p];
     b[p] = Wide ? x.wide[p] : x.b[p] + kPanel * sizeof(float);
   }
-  const auto load_b = [](const char* p) {
-    if constexpr (Wide) return D::load_b(p);
-    if constexpr (!Wide) return load_int8(p);
-  };
   for (int64_t k0 = 0; k0 < x.k; k0 += kInt8Group) {
     const int64_t len = x.k - k0 < kInt8Group ? x.k - k0 : kInt8Group;
     F sum[R][P];
@@ -59,30 +115,9 @@ void int8_tile(const Int8Product& x) {
 #pragma GCC unroll 8
       for (int p = 0; p < P; ++p) sum[r][p] = zero();
     }
-    for (int64_t s = 0; s < len / 2; ++s) {
-      typename D::B panel[P];
-#pragma GCC unroll 8
-      for (int p = 0; p < P; ++p) {
-        panel[p] = load_b(b[p]);
-        if constexpr (!Wide) prefetch(b[p] + kPrefetchBytes);
-        b[p] += kStep;
-      }
-#pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) {
-        const auto row = D::load_a(a + r * x.lda);
-#pragma GCC unroll 8
-        for (int p = 0; p < P; ++p) sum[r][p] = D::step(sum[r][p], row, panel[p]);
-      }
-      a += 4;
-    }
-    if (len % 2 != 0) {
-#pragma GCC unroll 8
-      for (int p = 0; p < P; ++p) {
-        const auto panel = load_b(b[p]);
-#pragma GCC unroll 16
-        for (int r = 0; r < R; ++r) sum[r][p] = D::step(sum[r][p], D::load_a_half(a + r * x.lda), panel);
-      }
-    }
+    if constexpr (Wide) wide_group(sum, a, x.lda, b, len);
+    if constexpr (!Wide) int8_group(sum, a, x.lda, b, len);
+    a += kInt8Group * 2;
 #pragma GCC unroll 8
     for (int p = 0; p < P; ++p) {
       const F scale = load(reinterpret_cast<const float*>(scales[p]));
@@ -99,12 +134,21 @@ void int8_tile(const Int8Product& x) {
 
 using Int8TileFn = void (*)(const Int8Product&);
 
-template <bool Wide, int R = kMaxRows>
+template <bool Wide>
+constexpr int int8_tile_rows() {
+  return Wide ? kMaxRows : kInt8Rows;
+}
+template <bool Wide>
+constexpr int int8_tile_panels(int rows) {
+  return Wide ? max_panels(DType::kBF16, rows) : int8_panels(rows);
+}
+
+template <bool Wide, int R = int8_tile_rows<Wide>()>
 Int8TileFn int8_tile_for(int rows, int panels) {
   if constexpr (R > 1) {
     if (rows < R) return int8_tile_for<Wide, R - 1>(rows, panels);
   }
-  constexpr int kMost = max_panels(DType::kBF16, R);
+  constexpr int kMost = int8_tile_panels<Wide>(R);
   if constexpr (kMost >= 4) {
     if (panels >= 4) return int8_tile<Wide, R, 4>;
   }
@@ -117,9 +161,10 @@ Int8TileFn int8_tile_for(int rows, int panels) {
 // All tiles of `rows` x `panels`, x describing the first row and panel.
 template <bool Wide>
 void int8_tiles(const Int8Product& x, int64_t rows, int panels) {
-  const int64_t cuts = (rows + kMaxRows - 1) / kMaxRows;  // of nearly equal height
+  const int64_t cuts = (rows + int8_tile_rows<Wide>() - 1) / int8_tile_rows<Wide>();  // of nearly equal height
+  const int most = int8_tile_panels<Wide>(int((rows + cuts - 1) / cuts));
   for (int p = 0; p < panels;) {
-    const int step = tile_panels<DType::kBF16>(int((rows + cuts - 1) / cuts), panels - p);
+    const int left = panels - p, step = left >= 4 && most >= 4 ? 4 : left >= 2 && most >= 2 ? 2 : 1;
     for (int64_t i = 0; i < cuts; ++i) {
       const int64_t r0 = rows * i / cuts, r1 = rows * (i + 1) / cuts;
       Int8Product t = x;
@@ -149,7 +194,7 @@ VAJRA_INLINE void int8_finish(const GemmArgs& args, const float* total, int64_t 
 
 // One row block times `count` panels; memory holds totals, and panels widened.
 void int8_block(const GemmArgs& args, const Int8Product& whole, int64_t rows, int count, char* wide) {
-  if (rows <= kInRegisters) return int8_tiles<false>(whole, rows, count);
+  if (rows <= kInt8Rows) return int8_tiles<false>(whole, rows, count);
   const int64_t groups = (args.w.k + kInt8Group - 1) / kInt8Group;
   Int8Product x = whole;
   for (int64_t g0 = 0; g0 < groups; g0 += kWideGroups) {

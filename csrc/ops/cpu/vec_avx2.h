@@ -166,14 +166,21 @@ struct Dot<DType::kBF16> {
   }
 };
 
-VAJRA_INLINE Dot<DType::kBF16>::B load_int8(const char* p) {
-  const auto pairs = [](const char* q) {  // of int8, each in a lane
-    return _mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(q)));
+struct Int8Steps {
+  Dot<DType::kBF16>::B step[2];
+};
+VAJRA_INLINE Int8Steps load_int8(const char* p) {
+  const auto pairs = [](const char* q) {  // of eight columns, each in a lane
+    const __m128d four = _mm_load_sd(reinterpret_cast<const double*>(q));
+    return _mm256_cvtepi16_epi32(_mm_castpd_si128(_mm_loadh_pd(four, reinterpret_cast<const double*>(q + 16))));
   };
   const auto even = [](__m256i x) { return _mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(x, 24), 24)); };
   const auto odd = [](__m256i x) { return _mm256_cvtepi32_ps(_mm256_srai_epi32(x, 8)); };
-  const __m256i lo = pairs(p), hi = pairs(p + 16);
-  return {{even(lo), even(hi)}, {odd(lo), odd(hi)}};
+  const auto step = [&](const char* q) -> Dot<DType::kBF16>::B {
+    const __m256i lo = pairs(q), hi = pairs(q + 32);
+    return {{even(lo), even(hi)}, {odd(lo), odd(hi)}};
+  };
+  return {{step(p), step(p + 8)}};
 }
 VAJRA_INLINE void store_pairs(char* p, Dot<DType::kBF16>::B b) {
   const auto join = [](__m256 even, __m256 odd) {
@@ -182,5 +189,8 @@ VAJRA_INLINE void store_pairs(char* p, Dot<DType::kBF16>::B b) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), join(b.even.lo, b.odd.lo));
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 32), join(b.even.hi, b.odd.hi));
 }
+
+constexpr int kInt8Rows = 4;
+constexpr int int8_panels(int rows) { return rows == 1 ? 2 : 1; }
 
 }  // namespace vajra::ops::avx2

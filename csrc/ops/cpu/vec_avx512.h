@@ -1,4 +1,4 @@
-// Vectors of 16 floats on AVX-512 F, BW, VL, DQ and BF16. See vec_scalar.h for what each function means.
+// Vectors of 16 floats on AVX-512 F, BW, VL, DQ, VBMI and BF16. See vec_scalar.h for what each function means.
 #pragma once
 
 #include <immintrin.h>
@@ -106,12 +106,39 @@ struct Dot<DType::kBF16> {
   VAJRA_INLINE F step(F acc, A a, B b) { return _mm512_dpbf16_ps(acc, a, b); }
 };
 
-VAJRA_INLINE __m512bh load_int8(const char* p) {
-  const auto floats = [](const char* q) {
-    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(q))));
+// Two k steps of int8 weights as operands B of bfloat16.
+struct Int8Steps {
+  __m512bh step[2];
+};
+// The bfloat16 of 0 to 127, low and high bytes.
+struct Int8Table {
+  alignas(64) uint8_t low[128], high[128];
+};
+static constexpr Int8Table int8_table() {
+  Int8Table t{};
+  for (int m = 1, e = 0; m < 128; ++m) {
+    if (m >> (e + 1) != 0) ++e;
+    const int bits = (127 + e) << 7 | ((m << (7 - e)) & 0x7f);
+    t.low[m] = uint8_t(bits & 0xff);
+    t.high[m] = uint8_t(bits >> 8);
+  }
+  return t;
+}
+static constexpr Int8Table kInt8Table = int8_table();
+VAJRA_INLINE Int8Steps load_int8(const char* p) {
+  const auto look_up = [](const uint8_t* table, __m512i m) {
+    return _mm512_permutex2var_epi8(_mm512_load_si512(table), m, _mm512_load_si512(table + 64));
   };
-  return _mm512_cvtne2ps_pbh(floats(p + 16), floats(p));
+  const __m512i q = _mm512_loadu_si512(p), m = _mm512_abs_epi8(q);
+  const __m512i low = look_up(kInt8Table.low, m);
+  // high | (q & sign)
+  const __m512i high = _mm512_ternarylogic_epi64(look_up(kInt8Table.high, m), q, _mm512_set1_epi8(-128), 0xf8);
+  return {{(__m512bh)_mm512_unpacklo_epi8(low, high), (__m512bh)_mm512_unpackhi_epi8(low, high)}};
 }
 VAJRA_INLINE void store_pairs(char* p, __m512bh pairs) { _mm512_storeu_si512(p, (__m512i)pairs); }
+
+// Rows of a tile that widens int8 in registers, and panels for a number of rows.
+constexpr int kInt8Rows = 8;
+constexpr int int8_panels(int rows) { return rows <= 4 ? 4 : 2; }
 
 }  // namespace vajra::ops::avx512

@@ -152,12 +152,17 @@ struct Dot<DType::kBF16> {
   VAJRA_INLINE F step(F acc, A a, B b) { return fma(a.odd, b.odd, fma(a.even, b.even, acc)); }
 };
 
-// Sixteen pairs of int8 as operand B of bfloat16.
-VAJRA_INLINE Dot<DType::kBF16>::B load_int8(const char* p) {
-  Dot<DType::kBF16>::B b;
-  for (int i = 0; i < 16; ++i) {
-    b.even[i] = float(static_cast<signed char>(p[2 * i]));
-    b.odd[i] = float(static_cast<signed char>(p[2 * i + 1]));
+// 64 int8 (int8_place: four k of 16 columns) as two operands B of bfloat16.
+struct Int8Steps {
+  Dot<DType::kBF16>::B step[2];
+};
+VAJRA_INLINE Int8Steps load_int8(const char* p) {
+  Int8Steps b;
+  for (int s = 0; s < 2; ++s) {
+    for (int i = 0; i < 16; ++i) {
+      b.step[s].even[i] = float(static_cast<signed char>(p[int8_place(2 * s, i)]));
+      b.step[s].odd[i] = float(static_cast<signed char>(p[int8_place(2 * s + 1, i)]));
+    }
   }
   return b;
 }
@@ -169,5 +174,9 @@ VAJRA_INLINE void store_pairs(char* p, Dot<DType::kBF16>::B b) {
   const I pairs = (even >> 16 & 0xffff) | odd;
   __builtin_memcpy(p, &pairs, sizeof pairs);
 }
+
+// Rows of a tile that widens int8 in registers, and panels for a number of rows.
+constexpr int kInt8Rows = 4;
+constexpr int int8_panels(int) { return 1; }
 
 }  // namespace vajra::ops::scalar
