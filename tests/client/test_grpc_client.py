@@ -257,6 +257,17 @@ async def test_the_async_client_cancels_and_keeps_deadlines(server: tuple[Script
         assert servicer.cancelled.wait(30)
 
 
+async def test_a_closed_client_says_so() -> None:
+    client = VajraClient("127.0.0.1:1")
+    client.close()
+    with pytest.raises(VajraError, match="closed"):
+        client.generate("hi")
+    other = AsyncVajraClient("127.0.0.1:1")
+    await other.close()
+    with pytest.raises(VajraError, match="closed"):
+        await other.get_model()
+
+
 def test_an_absent_server_is_unavailable(unused_tcp_port: int) -> None:
     retry = RetryPolicy(max_retries=1, first_delay=0.01)
     with VajraClient(f"127.0.0.1:{unused_tcp_port}", retry=retry) as client, pytest.raises(UnavailableError):

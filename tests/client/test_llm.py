@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,6 +108,28 @@ def test_a_bad_request_says_why_and_the_next_one_works(
     with pytest.raises(InvalidRequestError, match=says):
         llm.generate(prompt, params)
     assert llm.generate("hi", GREEDY)[0].finish_reason == "length"
+
+
+@pytest.mark.parametrize("prompt", [5, None, [[]], ["a", 5], [None], [1, "a"], {"role": "user", "content": "a"}])
+async def test_what_is_no_prompt_is_refused_by_every_face(llm: LLM, prompt: Any) -> None:
+    with pytest.raises(InvalidRequestError, match=r"^prompts.* is .*; a prompt is text"):
+        llm.generate(prompt)
+    with pytest.raises(InvalidRequestError, match=r"^messages.* is .*message"):
+        llm.chat(prompt)
+    for face in (llm.stream, llm.astream):
+        with pytest.raises(InvalidRequestError, match=r"^prompt.* is .*; a prompt is text"):
+            face(prompt)
+    with pytest.raises(InvalidRequestError, match=r"^prompt.* is .*; a prompt is text"):
+        await llm.agenerate(prompt)
+
+
+def test_what_is_no_sampling_or_timeout_is_refused(llm: LLM) -> None:
+    with pytest.raises(InvalidRequestError, match=r"sampling is \{'n': 1\}; give a SamplingParams"):
+        llm.generate("a", {"n": 1})  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequestError, match=r"sampling\[1\] is None"):
+        llm.generate(["a", "b"], [GREEDY, None])  # type: ignore[list-item]
+    with pytest.raises(InvalidRequestError, match="timeout is '1'"):
+        llm.stream("a", timeout="1")  # type: ignore[arg-type]
 
 
 def test_one_sampling_per_prompt_or_one_for_all(llm: LLM) -> None:

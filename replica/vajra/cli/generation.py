@@ -12,6 +12,7 @@ from vajra.cli.deployment import read_deployment
 from vajra.cli.errors import USAGE, CommandError
 from vajra.cli.output import Format, print_json, progress_bars
 from vajra.client import LLM, GenerationResult, Prompt, SamplingParams
+from vajra.client.prompts import checked_prompt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +79,4 @@ def parse_prompt(line: str, where: str) -> Prompt:
         if set(value) != {"prompt"}:
             raise CommandError(f'{where}: an object must have "prompt" and nothing else, not {sorted(value)}', USAGE)
         value = value["prompt"]
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list) and any(value and all(type(v) is kind for v in value) for kind in (int, dict)):
-        return value
-    raise CommandError(f"{where}: a prompt is a string, a list of token ids, or a list of messages", USAGE)
+    return checked_prompt(value, f"{where}: prompt")

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import aclosing
+from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import grpc
 import grpc.aio
 
-from vajra.client.params import Prompt, SamplingParams
+from vajra.client.errors import VajraError
+from vajra.client.params import Prompt, SamplingParams, check_timeout
 from vajra.client.results import Accumulator, Delta, GenerationResult, ModelInfo
-from vajra.client.retry import RetryPolicy, to_error
+from vajra.client.retry import Attempts, RetryPolicy, to_error
 from vajra.client.wire import to_delta, to_model, to_request
 from vajra.inference.v1 import inference_pb2 as pb
 from vajra.inference.v1 import inference_pb2_grpc as pb_grpc
@@ -26,50 +29,46 @@ _OPTIONS = [
     ("grpc.keepalive_timeout_ms", 10_000),
 ]
 DEFAULT_TIMEOUT = 600.0
+T = TypeVar("T")
 
 
-class _Attempts:
-    """One request's deadline and tries; shared by both clients."""
+class _Connection:
+    """What both clients are made of: a channel, and what goes with every request."""
 
-    def __init__(self, policy: RetryPolicy, timeout: float | None) -> None:
-        self._policy = policy
-        self._deadline = None if timeout is None else time.monotonic() + timeout
-        self._failed = 0
-        self.started = False  # a delta has arrived
+    _library: ClassVar[Any]  # grpc or grpc.aio
 
-    def remaining(self) -> float | None:
-        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
-
-    def after(self, error: grpc.RpcError) -> float:
-        """Seconds to wait before the next try; raises the typed error when there is none."""
-        typed = to_error(error.code(), error.details(), error.trailing_metadata())
-        self._failed += 1
-        wait = self._policy.delay(typed, attempt=self._failed, started=self.started, remaining=self.remaining())
-        if wait is None:
-            raise typed from error
-        return wait
-
-
-class _Settings:
     def __init__(
         self,
         target: str,
-        api_key: str | None,
-        timeout: float | None,
-        retry: RetryPolicy | None,
-        credentials: grpc.ChannelCredentials | None,
+        *,
+        api_key: str | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        retry: RetryPolicy | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
     ) -> None:
-        self._target = target
+        check_timeout(timeout)
         self._metadata = [("authorization", f"Bearer {api_key}")] if api_key else []
         self._timeout = timeout
         self._policy = retry or RetryPolicy()
-        self._credentials = credentials
+        if credentials is None:
+            self._channel: Any = self._library.insecure_channel(target, _OPTIONS)
+        else:
+            self._channel = self._library.secure_channel(target, credentials, _OPTIONS)
+        self._stub: Any = pb_grpc.InferenceServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        self._closed = threading.Event()
 
-    def _attempts(self, timeout: float | None) -> _Attempts:
-        return _Attempts(self._policy, self._timeout if timeout is None else timeout)
+    def _attempts(self, timeout: float | None) -> Attempts:
+        check_timeout(timeout)
+        return Attempts(self._policy, self._timeout if timeout is None else timeout, now=time.monotonic())
+
+    def _call(self, method: Callable[..., Any], request: Any, attempts: Attempts) -> Any:
+        """Starts one attempt."""
+        if self._closed.is_set():
+            raise VajraError("this client is closed")
+        return method(request, timeout=attempts.remaining(time.monotonic()), metadata=self._metadata)
 
 
-class VajraClient(_Settings):
+class VajraClient(_Connection):
     """Blocking client; safe to share between threads. A context manager.
 
     Args:
@@ -82,22 +81,7 @@ class VajraClient(_Settings):
     Every method raises the errors of `vajra.client.errors`.
     """
 
-    def __init__(
-        self,
-        target: str,
-        *,
-        api_key: str | None = None,
-        timeout: float | None = DEFAULT_TIMEOUT,
-        retry: RetryPolicy | None = None,
-        credentials: grpc.ChannelCredentials | None = None,
-    ) -> None:
-        super().__init__(target, api_key, timeout, retry, credentials)
-        if credentials is None:
-            self._channel = grpc.insecure_channel(target, _OPTIONS)
-        else:
-            self._channel = grpc.secure_channel(target, credentials, _OPTIONS)
-        self._stub: Any = pb_grpc.InferenceServiceStub(self._channel)  # type: ignore[no-untyped-call]
-        self._closed = threading.Event()
+    _library: ClassVar[Any] = grpc
 
     def __enter__(self) -> Self:
         return self
@@ -122,21 +106,8 @@ class VajraClient(_Settings):
         model: str = "",
     ) -> Iterator[Delta]:
         """Deltas as they arrive, of all choices. Closing the iterator early cancels the request."""
-        request = to_request(prompt, sampling or SamplingParams(), request_id=request_id, model=model)
-        return self._stream(request, self._attempts(timeout))
-
-    def _stream(self, request: pb.GenerateRequest, attempts: _Attempts) -> Iterator[Delta]:
-        while True:
-            call = self._stub.Generate(request, timeout=attempts.remaining(), metadata=self._metadata)
-            try:
-                for response in call:
-                    attempts.started = True
-                    yield to_delta(response)
-                return
-            except grpc.RpcError as error:
-                self._closed.wait(attempts.after(error))
-            finally:
-                call.cancel()
+        request = to_request(prompt, sampling, request_id=request_id, model=model)
+        return self._answers(self._stub.Generate, request, self._attempts(timeout), partial(map, to_delta))
 
     def generate(
         self,
@@ -154,34 +125,33 @@ class VajraClient(_Settings):
     def get_model(self, *, timeout: float | None = None) -> ModelInfo:
         """The served model."""
         attempts = self._attempts(timeout)
+        (model,) = self._answers(
+            self._stub.GetModel.future, pb.GetModelRequest(), attempts, lambda call: [to_model(call.result())]
+        )
+        return model
+
+    def _answers(
+        self, method: Callable[..., Any], request: Any, attempts: Attempts, read: Callable[[Any], Iterable[T]]
+    ) -> Iterator[T]:
+        """What `read` takes from a call, which is made again while nothing has come and `attempts` allows it."""
         while True:
+            call = self._call(method, request, attempts)
             try:
-                response = self._stub.GetModel(
-                    pb.GetModelRequest(), timeout=attempts.remaining(), metadata=self._metadata
-                )
-                return to_model(response)
+                for answer in read(call):
+                    attempts.started = True
+                    yield answer
+                return
             except grpc.RpcError as error:
-                self._closed.wait(attempts.after(error))
+                wait = attempts.after(to_error(error), now=time.monotonic())
+            finally:
+                call.cancel()
+            self._closed.wait(wait)
 
 
-class AsyncVajraClient(_Settings):
+class AsyncVajraClient(_Connection):
     """asyncio client; arguments and errors as in `VajraClient`. An async context manager; made inside a loop."""
 
-    def __init__(
-        self,
-        target: str,
-        *,
-        api_key: str | None = None,
-        timeout: float | None = DEFAULT_TIMEOUT,
-        retry: RetryPolicy | None = None,
-        credentials: grpc.ChannelCredentials | None = None,
-    ) -> None:
-        super().__init__(target, api_key, timeout, retry, credentials)
-        if credentials is None:
-            self._channel = grpc.aio.insecure_channel(target, _OPTIONS)
-        else:
-            self._channel = grpc.aio.secure_channel(target, credentials, _OPTIONS)
-        self._stub: Any = pb_grpc.InferenceServiceStub(self._channel)  # type: ignore[no-untyped-call]
+    _library: ClassVar[Any] = grpc.aio
 
     async def __aenter__(self) -> Self:
         return self
@@ -193,32 +163,21 @@ class AsyncVajraClient(_Settings):
 
     async def close(self) -> None:
         """Cancels what is in flight and closes the channel."""
+        self._closed.set()
         await self._channel.close(None)
 
-    async def stream(
+    def stream(
         self,
         prompt: Prompt,
         sampling: SamplingParams | None = None,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 (it travels to the server)
+        timeout: float | None = None,
         request_id: str = "",
         model: str = "",
-    ) -> AsyncIterator[Delta]:
+    ) -> AsyncGenerator[Delta, None]:
         """Deltas as they arrive, of all choices. Closing the iterator or cancelling its task cancels the request."""
-        request = to_request(prompt, sampling or SamplingParams(), request_id=request_id, model=model)
-        attempts = self._attempts(timeout)
-        while True:
-            call = self._stub.Generate(request, timeout=attempts.remaining(), metadata=self._metadata)
-            try:
-                async for response in call:
-                    attempts.started = True
-                    yield to_delta(response)
-                return
-            except grpc.RpcError as error:
-                wait = attempts.after(error)
-            finally:
-                call.cancel()
-            await asyncio.sleep(wait)
+        request = to_request(prompt, sampling, request_id=request_id, model=model)
+        return self._answers(self._stub.Generate, request, self._attempts(timeout), _deltas)
 
     async def generate(
         self,
@@ -238,12 +197,36 @@ class AsyncVajraClient(_Settings):
     async def get_model(self, *, timeout: float | None = None) -> ModelInfo:  # noqa: ASYNC109
         """The served model."""
         attempts = self._attempts(timeout)
+        (model,) = [m async for m in self._answers(self._stub.GetModel, pb.GetModelRequest(), attempts, _model)]
+        return model
+
+    async def _answers(
+        self,
+        method: Callable[..., Any],
+        request: Any,
+        attempts: Attempts,
+        read: Callable[[Any], AsyncGenerator[T, None]],
+    ) -> AsyncGenerator[T, None]:
+        """As `VajraClient._answers`."""
         while True:
+            call = self._call(method, request, attempts)
             try:
-                response = await self._stub.GetModel(
-                    pb.GetModelRequest(), timeout=attempts.remaining(), metadata=self._metadata
-                )
-                return to_model(response)
+                async with aclosing(read(call)) as answers:
+                    async for answer in answers:
+                        attempts.started = True
+                        yield answer
+                return
             except grpc.RpcError as error:
-                wait = attempts.after(error)
+                wait = attempts.after(to_error(error), now=time.monotonic())
+            finally:
+                call.cancel()
             await asyncio.sleep(wait)
+
+
+async def _deltas(call: Any) -> AsyncGenerator[Delta, None]:
+    async for response in call:
+        yield to_delta(response)
+
+
+async def _model(call: Any) -> AsyncGenerator[ModelInfo, None]:
+    yield to_model(await call)

@@ -7,12 +7,13 @@ import weakref
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 from vajra.client.background import BackgroundLoop
 from vajra.client.errors import InvalidRequestError, VajraError
-from vajra.client.params import Message, Prompt, SamplingParams
+from vajra.client.params import Message, Prompt, SamplingParams, check_timeout, checked_sampling
 from vajra.client.progress import counting_bar
+from vajra.client.prompts import checked_messages, checked_prompt, prompt_list
 from vajra.client.results import Accumulator, Delta, GenerationResult, ModelInfo
 
 if TYPE_CHECKING:
@@ -77,15 +78,17 @@ class LLM:
         """Answers every prompt, batched together; one result per prompt, in order.
 
         Args:
-            prompts: one prompt or many. A list of ints, or of messages, is one.
+            prompts: one prompt or many. A list of ints, or of messages, is one; of an empty list nothing comes back.
             sampling: one for all, or one per prompt.
             timeout: seconds for each prompt, from when it is handed over.
             progress_bar: shown on a terminal unless False.
 
         Raises:
+            InvalidRequestError: for what is no prompt, with its place; nothing is begun then.
             VajraError: for the first prompt that fails; the others are cancelled.
         """
-        many = _many(prompts)
+        many = prompt_list(prompts)
+        check_timeout(timeout)
         params = _per_prompt(sampling, len(many))
         self._check_open()
         with counting_bar("generating", len(many), progress_bar) as advance:
@@ -108,7 +111,7 @@ class LLM:
         self, messages: Sequence[Message], sampling: SamplingParams | None = None, *, timeout: float | None = None
     ) -> GenerationResult:
         """The answer to a conversation, rendered by the model's chat template."""
-        return self.generate(list(messages), sampling, timeout=timeout, progress_bar=False)[0]
+        return self.generate(checked_messages(messages), sampling, timeout=timeout, progress_bar=False)[0]
 
     def stream(
         self, prompt: Prompt, sampling: SamplingParams | None = None, *, timeout: float | None = None
@@ -143,7 +146,8 @@ class LLM:
     def _deltas(
         self, prompt: Prompt, sampling: SamplingParams | None, time_limit: float | None
     ) -> AsyncGenerator[Delta, None]:
-        return self._gateway.generate(prompt, sampling or SamplingParams(), time_limit)
+        check_timeout(time_limit)
+        return self._gateway.generate(checked_prompt(prompt), checked_sampling(sampling), time_limit)
 
     async def _generate_all(
         self,
@@ -178,15 +182,14 @@ def _shut_down(background: BackgroundLoop, gateway: LocalGateway) -> None:
         background.close()
 
 
-def _many(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
-    if isinstance(prompts, str) or (len(prompts) > 0 and not isinstance(prompts[0], str | Sequence)):
-        return [cast("Prompt", prompts)]
-    return list(cast("Sequence[Prompt]", prompts))
-
-
-def _per_prompt(sampling: SamplingParams | Sequence[SamplingParams] | None, count: int) -> list[SamplingParams]:
+def _per_prompt(sampling: Any, count: int) -> list[SamplingParams]:
     if sampling is None or isinstance(sampling, SamplingParams):
         return [sampling or SamplingParams()] * count
+    if not isinstance(sampling, Sequence):
+        raise InvalidRequestError(f"sampling is {sampling!r}; give a SamplingParams, or a list of one per prompt")
+    for index, params in enumerate(sampling):
+        if not isinstance(params, SamplingParams):
+            raise InvalidRequestError(f"sampling[{index}] is {params!r}; it must be a SamplingParams")
     if len(sampling) != count:
         raise InvalidRequestError(f"{len(sampling)} SamplingParams for {count} prompts; give one, or one per prompt")
     return list(sampling)

@@ -84,7 +84,10 @@ class LocalGateway:
     async def generate(
         self, prompt: Prompt, sampling: SamplingParams, time_limit: float | None
     ) -> AsyncGenerator[Delta, None]:
-        """Deltas of every choice. Closing it frees the request; so does the end of `time_limit` seconds."""
+        """Deltas of every choice. Closing it frees the request; so does the end of `time_limit` seconds.
+
+        `prompt` has been checked (`vajra.client.prompts`).
+        """
         try:
             async with aclosing(self._gateway.generate(to_request(prompt, sampling, time_limit))) as deltas:
                 async for delta in deltas:
@@ -102,7 +105,7 @@ def to_request(prompt: Prompt, sampling: SamplingParams, time_limit: float | Non
 def _prompt(prompt: Prompt) -> wire.Prompt:
     if isinstance(prompt, str):
         return prompt
-    if len(prompt) > 0 and isinstance(prompt[0], Mapping):
+    if isinstance(prompt[0], Mapping):
         return wire.Chat(messages=cast("Sequence[Message]", prompt))
     return cast("Sequence[int]", prompt)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Final
+
+from vajra.client.errors import InvalidRequestError
 
 Message = Mapping[str, str]  # {"role": …, "content": …}
 Prompt = str | Sequence[int] | Sequence[Message]
@@ -14,7 +18,8 @@ Prompt = str | Sequence[int] | Sequence[Message]
 class SamplingParams:
     """How tokens are chosen, when to stop and what comes back. None takes the model's default.
 
-    Ranges are checked where the request is served; a value out of range raises `InvalidRequestError` with its name.
+    A value of the wrong type raises `InvalidRequestError` with its name here; one out of range does where the request
+    is served, which knows the model.
     """
 
     n: int = 1  # continuations of the prompt
@@ -35,6 +40,62 @@ class SamplingParams:
     logprobs: int | None = None  # of each chosen token and of this many alternatives
     detokenize: bool = True  # False: token ids only
 
+    def __post_init__(self) -> None:
+        for names, allowed, fits in _TYPES:
+            for name in names:
+                value = getattr(self, name)
+                if not (fits(value) or (value is None and name in _OPTIONAL)):
+                    none = ", or None" if name in _OPTIONAL else ""
+                    raise InvalidRequestError(f"{name} is {value!r}; it must be {allowed}{none}")
+
     @property
     def stop_strings(self) -> tuple[str, ...]:
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+
+
+def checked_sampling(sampling: Any) -> SamplingParams:
+    """The parameters, by default the default ones. Raises InvalidRequestError for what is none."""
+    if sampling is None or isinstance(sampling, SamplingParams):
+        return sampling or SamplingParams()
+    raise InvalidRequestError(f"sampling is {sampling!r}; it must be a SamplingParams, or None")
+
+
+def check_timeout(timeout: Any) -> None:
+    """Raises InvalidRequestError for what is no length of time."""
+    if timeout is not None and not (_is_number(timeout) and timeout > 0):
+        raise InvalidRequestError(f"timeout is {timeout!r}; it must be a number of seconds above 0, or None")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _is_text_or_list_of_it(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, Sequence) and all(isinstance(text, str) for text in value))
+
+
+def _is_list_of_whole(value: Any) -> bool:
+    return isinstance(value, Sequence) and all(map(_is_whole, value))
+
+
+def _is_bias(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(map(_is_whole, value)) and all(map(_is_number, value.values()))
+
+
+_OPTIONAL: Final = frozenset(name for name, kind in SamplingParams.__annotations__.items() if kind.endswith("None"))
+_TYPES: Final = (
+    (("n", "top_k", "seed", "max_tokens", "min_tokens", "logprobs"), "a whole number", _is_whole),
+    (
+        ("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty"),
+        "a number",
+        _is_number,
+    ),
+    (("ignore_eos", "detokenize"), "True or False", lambda value: isinstance(value, bool)),
+    (("stop",), "text or a list of texts", _is_text_or_list_of_it),
+    (("stop_token_ids",), "a list of token ids", _is_list_of_whole),
+    (("logit_bias",), "a mapping of token ids to numbers", _is_bias),
+)

@@ -36,13 +36,18 @@ _ERRORS: dict[grpc.StatusCode, type[VajraError]] = {
 }
 
 
-def to_error(code: grpc.StatusCode, details: str | None, metadata: Iterable[Any] | None) -> VajraError:
-    """The typed error of a status with its trailing metadata."""
+def to_error(error: grpc.RpcError) -> VajraError:
+    """The typed error of a failed call, made of its status and trailing metadata."""
+    code: grpc.StatusCode = error.code()
     kind = _ERRORS.get(code, ServerFaultError)
-    message = details or code.name.lower().replace("_", " ")
-    if kind is OverloadedError:
-        return OverloadedError(message, _retry_after(metadata or ()))
-    return kind(message)
+    message = error.details() or code.name.lower().replace("_", " ")
+    typed = (
+        OverloadedError(message, _retry_after(error.trailing_metadata() or ()))
+        if kind is OverloadedError
+        else kind(message)
+    )
+    typed.__cause__ = error
+    return typed
 
 
 def _retry_after(metadata: Iterable[Any]) -> float | None:
@@ -82,3 +87,25 @@ class RetryPolicy:
             case _:
                 return None
         return None if remaining is not None and wait >= remaining else wait
+
+
+class Attempts:
+    """One request's tries and the end of its time. `timeout` is in seconds, None for no end; `now` on one clock."""
+
+    def __init__(self, policy: RetryPolicy, timeout: float | None, *, now: float) -> None:
+        self._policy = policy
+        self._deadline = None if timeout is None else now + timeout
+        self._failed = 0
+        self.started = False  # an answer has begun to arrive
+
+    def remaining(self, now: float) -> float | None:
+        """Seconds until the deadline, None without one."""
+        return None if self._deadline is None else max(0.0, self._deadline - now)
+
+    def after(self, error: VajraError, *, now: float) -> float:
+        """Seconds to wait after a failure before the next try; raises `error` when there is none."""
+        self._failed += 1
+        wait = self._policy.delay(error, attempt=self._failed, started=self.started, remaining=self.remaining(now))
+        if wait is None:
+            raise error
+        return wait

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from vajra.client.errors import InvalidRequestError
-from vajra.client.params import Prompt, SamplingParams
+from vajra.client.params import Prompt, SamplingParams, checked_sampling
+from vajra.client.prompts import checked_prompt
 from vajra.client.results import Delta, FinishReason, ModelInfo, TokenLogprob, Usage
 from vajra.inference.v1 import inference_pb2 as pb
 
@@ -29,9 +30,14 @@ _SAMPLING = (
 )
 
 
-def to_request(prompt: Prompt, params: SamplingParams, *, request_id: str = "", model: str = "") -> pb.GenerateRequest:
-    """Raises InvalidRequestError for what the wire cannot hold, by name."""
-    request = pb.GenerateRequest(request_id=request_id, model=model)
+def to_request(
+    prompt: Prompt, sampling: SamplingParams | None, *, request_id: str = "", model: str = ""
+) -> pb.GenerateRequest:
+    """Raises InvalidRequestError for what is no prompt and what the wire cannot hold, by name."""
+    params = checked_sampling(sampling)
+    request = pb.GenerateRequest()
+    _set("request_id", request_id, partial(setattr, request, "request_id"))
+    _set("model", model, partial(setattr, request, "model"))
     set_prompt(request, prompt)
     for name in _SAMPLING:
         _set(name, getattr(params, name), partial(setattr, request.sampling, name))
@@ -47,20 +53,15 @@ def to_request(prompt: Prompt, params: SamplingParams, *, request_id: str = "", 
 
 
 def set_prompt(request: pb.GenerateRequest, prompt: Prompt) -> None:
-    """Text, token ids or chat messages, told apart by their first element."""
-    if isinstance(prompt, str):
-        _set("prompt", prompt, partial(setattr, request, "text"))
-    elif len(prompt) > 0 and isinstance(prompt[0], int):
-        _set("prompt", prompt, request.token_ids.ids.extend)
-    elif len(prompt) > 0:
-        for position, message in enumerate(cast("Sequence[dict[str, str]]", prompt)):
-            if set(message) != {"role", "content"}:
-                raise InvalidRequestError(
-                    f"prompt[{position}] has the keys {sorted(message)}; a message has 'role' and 'content'"
-                )
-            _set(f"prompt[{position}]", message, lambda value: request.chat.messages.add(**value))
-    else:
-        request.token_ids.SetInParent()  # empty: the server says so
+    """Text, token ids or chat messages. Raises InvalidRequestError."""
+    match checked_prompt(prompt):
+        case str(text):
+            _set("prompt", text, partial(setattr, request, "text"))
+        case [int(), *_] as ids:
+            _set("prompt", ids, request.token_ids.ids.extend)
+        case messages:
+            for position, message in enumerate(messages):
+                _set(f"prompt[{position}]", message, lambda value: request.chat.messages.add(**value))
 
 
 def _set(name: str, value: Any, put: Callable[[Any], object]) -> None:
