@@ -132,7 +132,11 @@ source = Slow(LLAMA)
     )
 
 
-LOAD = 'print("loading", flush=True); create_engine(LLAMA, source, OPTIONS, cache_key="k").close(); print(len(source.asked))'
+LOAD = """
+print("loading", flush=True)
+create_engine(LLAMA, source, OPTIONS, cache_key="k").close()
+print(len(source.asked))
+"""
 
 
 def test_a_process_that_is_killed_while_it_packs_leaves_nothing_that_is_served(packed: Path) -> None:

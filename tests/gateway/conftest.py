@@ -7,20 +7,13 @@ from pathlib import Path
 
 import pytest
 from tests.gateway.harness import Server, manifest
-from tests.models.checkpoints import make_checkpoint
+from tests.models.checkpoints import make_served_checkpoint
 
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Llama whose step takes about a millisecond, with a byte-level tokenizer: an id below 256 is a byte."""
-    return make_checkpoint(
-        tmp_path_factory.mktemp("gateway"),
-        "llama",
-        hidden_size=128,
-        intermediate_size=256,
-        num_hidden_layers=4,
-        max_position_embeddings=8192,
-    )
+    return make_served_checkpoint(tmp_path_factory.mktemp("gateway"))
 
 
 @pytest.fixture(scope="session")

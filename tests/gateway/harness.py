@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tests.deployments import deployment
+
 MODEL = "tiny"
 MAX_MODEL_LEN = 2048
 VOCABULARY = 320
@@ -36,24 +38,8 @@ sys.exit(status)
 
 def manifest(model: Path, **spec: Any) -> dict[str, Any]:
     """A VajraDeployment for a checkpoint folder, in float32 on the native engine."""
-    return {
-        "apiVersion": "vajra.ai/v1alpha1",
-        "kind": "VajraDeployment",
-        "metadata": {"name": "test"},
-        "spec": {
-            "model": {
-                "name": "tiny",
-                "servedName": MODEL,
-                "source": {"type": "HostPath", "hostPath": {"path": str(model)}},
-                "dtype": "Float32",
-                "maxModelLen": MAX_MODEL_LEN,
-            },
-            "scheduler": {"type": "FixedChunk", "fixedChunk": {"maxBatchSize": 8, "chunkSize": 64}},
-            "resources": {"accelerator": {"type": "CPU"}},
-            "recovery": {"backoffBaseSeconds": 1},
-            **spec,
-        },
-    }
+    fields = {"name": "tiny", "servedName": MODEL, "maxModelLen": MAX_MODEL_LEN}
+    return deployment(model, model_fields=fields, **{"recovery": {"backoffBaseSeconds": 1}, **spec})
 
 
 class Server:

@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from vajra.config import ModelConfig
+from vajra.models import LoadedModel, load
+
 # One of every kind of rope scaling, with lengths small enough to matter in a test.
 ROPE_SCALINGS: dict[str, dict[str, Any]] = {
     "linear": {"rope_type": "linear", "factor": 2.0},
@@ -84,6 +87,22 @@ def make_checkpoint(
     if tokenizer:
         write_tokenizer(path)
     return path
+
+
+def make_served_checkpoint(path: Path) -> Path:
+    """A Llama whose step takes about a millisecond, so that tests can act in the middle of a stream."""
+    sizes: dict[str, Any] = {
+        "hidden_size": 128,
+        "intermediate_size": 256,
+        "num_hidden_layers": 4,
+        "max_position_embeddings": 8192,
+    }
+    return make_checkpoint(path, "llama", **sizes)
+
+
+def load_checkpoint(path: Path, **options: Any) -> LoadedModel:
+    """vajra.models.load in float32, for short sequences."""
+    return load(ModelConfig(model=str(path), **{"dtype": "float32", "max_model_len": 64, **options}))
 
 
 def poison_checkpoint(path: Path, tensor: str, row: int) -> None:

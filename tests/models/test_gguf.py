@@ -12,7 +12,7 @@ from gguf import GGMLQuantizationType
 from gguf.quants import dequantize, quantize
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.models.checkpoints import ROPE_SCALINGS, make_checkpoint
+from tests.models.checkpoints import ROPE_SCALINGS, load_checkpoint, make_checkpoint
 from tests.models.gguf_files import interleave, write_gguf
 from transformers import AutoModelForCausalLM
 
@@ -21,10 +21,6 @@ from vajra.config import ModelConfig
 from vajra.models.gguf_file import GGUFFile
 
 SIZES: dict[str, Any] = {"hidden_size": 256, "intermediate_size": 256, "head_dim": 64}
-
-
-def load(path: Path, **options: Any) -> models.LoadedModel:
-    return models.load(ModelConfig(model=str(path), **{"dtype": "float32", "max_model_len": 64, **options}))
 
 
 def hugging_face(folder: Path) -> tuple[Any, dict[str, npt.NDArray[np.float32]]]:
@@ -40,7 +36,7 @@ def hugging_face(folder: Path) -> tuple[Any, dict[str, npt.NDArray[np.float32]]]
 def test_equals_its_checkpoint(tmp_path: Path, arch: str, tie: bool) -> None:
     folder = make_checkpoint(tmp_path / "hf", arch, tie_word_embeddings=tie)
     config, state = hugging_face(folder)
-    ours = load(write_gguf(tmp_path / "m.gguf", config, state, arch))
+    ours = load_checkpoint(write_gguf(tmp_path / "m.gguf", config, state, arch))
     theirs = models.resolve(ModelConfig(model=str(folder), dtype="float32", max_model_len=64)).spec
     names = [f for f in theirs.__dataclass_fields__ if f not in ("eos_token_ids", "bos_token_id", "rms_norm_eps")]
     assert {n: getattr(ours.spec, n) for n in names} == {n: getattr(theirs, n) for n in names}
@@ -53,7 +49,7 @@ def test_equals_its_checkpoint(tmp_path: Path, arch: str, tie: bool) -> None:
 @pytest.mark.parametrize("kind", ["F16", "BF16", "Q8_0", "Q4_0", "Q4_1"])
 def test_quantised(tmp_path: Path, kind: str) -> None:
     config, state = hugging_face(make_checkpoint(tmp_path / "hf", "llama", **SIZES))
-    weights = load(write_gguf(tmp_path / "m.gguf", config, state, "llama", quantization=kind)).weights
+    weights = load_checkpoint(write_gguf(tmp_path / "m.gguf", config, state, "llama", quantization=kind)).weights
     ggml = GGMLQuantizationType[kind]
     for name, array in state.items():
         expected = array
@@ -70,7 +66,7 @@ def test_k_quants(tmp_path: Path, kind: str, block_bytes: int, scales: tuple[int
     for at in scales:  # half-precision scales, finite
         data[:, at : at + 2] = np.frombuffer(np.float16(0.01).tobytes(), np.uint8)
     raw = {"blk.0.attn_q.weight": (data, kind), "blk.1.ffn_down.weight": (data, kind)}
-    weights = load(write_gguf(tmp_path / "m.gguf", config, state, "llama", raw=raw)).weights
+    weights = load_checkpoint(write_gguf(tmp_path / "m.gguf", config, state, "llama", raw=raw)).weights
     values = dequantize(data, GGMLQuantizationType[kind])
     np.testing.assert_array_equal(weights.tensor("model.layers.1.mlp.down_proj.weight").array, values)
     q = weights.tensor("model.layers.0.self_attn.q_proj.weight").array
@@ -82,7 +78,7 @@ def test_other_types_are_refused_by_name(tmp_path: Path) -> None:
     data = np.zeros((256, 176), np.uint8)
     path = write_gguf(tmp_path / "m.gguf", config, state, "llama", raw={"blk.0.attn_q.weight": (data, "Q5_K")})
     with pytest.raises(models.ModelError, match=r"m.gguf: tensor blk.0.attn_q.weight is of type Q5_K"):
-        load(path)
+        load_checkpoint(path)
 
 
 def test_llama3_and_yarn_scaling(tmp_path: Path) -> None:
@@ -90,17 +86,17 @@ def test_llama3_and_yarn_scaling(tmp_path: Path) -> None:
     config, state = hugging_face(folder)
     expected = models.resolve(ModelConfig(model=str(folder), dtype="float32", max_model_len=64)).spec.rope
     plain = write_gguf(tmp_path / "plain.gguf", config, state, "llama")
-    unscaled = np.array(load(plain).spec.rope.inv_freq, np.float32)
+    unscaled = np.array(load_checkpoint(plain).spec.rope.inv_freq, np.float32)
     factors: npt.NDArray[np.float32] = (unscaled / np.array(expected.inv_freq, np.float32)).astype(np.float32)
     path = write_gguf(tmp_path / "m.gguf", config, state, "llama", extra={"rope_freqs.weight": factors})
-    np.testing.assert_allclose(load(path).spec.rope.inv_freq, expected.inv_freq, rtol=2e-7)
+    np.testing.assert_allclose(load_checkpoint(path).spec.rope.inv_freq, expected.inv_freq, rtol=2e-7)
 
     folder = make_checkpoint(tmp_path / "yarn", "qwen2", rope="yarn")
     config, state = hugging_face(folder)
     yarn = ROPE_SCALINGS["yarn"]
     scaling = {"type": "yarn", "factor": yarn["factor"], "original_context_length": 64}
     path = write_gguf(tmp_path / "y.gguf", config, state, "qwen2", scaling=scaling)
-    assert load(path).spec.rope == load(folder).spec.rope
+    assert load_checkpoint(path).spec.rope == load_checkpoint(folder).spec.rope
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +121,7 @@ def test_every_truncation_is_noticed(tiny: Path, tmp_path: Path) -> None:
     for length in range(0, len(content) - 32, 7):  # the last tensor is padded
         path.write_bytes(content[:length])
         with pytest.raises(models.ModelError, match=r"cut\.gguf"):
-            load(path)
+            load_checkpoint(path)
 
 
 @given(data=st.data())
@@ -137,7 +133,7 @@ def test_damage_never_escapes(tiny: Path, data: st.DataObject) -> None:
     path.write_bytes(content)
     named = True
     try:
-        weights = load(path).weights
+        weights = load_checkpoint(path).weights
         for name in weights.names():
             weights.tensor(name)
     except models.ModelError as e:
@@ -157,7 +153,7 @@ def test_not_gguf_and_split(tmp_path: Path) -> None:
 def test_other_architecture(tmp_path: Path) -> None:
     config, state = hugging_face(make_checkpoint(tmp_path / "hf", "llama"))
     with pytest.raises(models.ModelError, match="GGUF architecture 'gemma3' is not supported"):
-        load(write_gguf(tmp_path / "m.gguf", config, state, "gemma3"))
+        load_checkpoint(write_gguf(tmp_path / "m.gguf", config, state, "gemma3"))
 
 
 def test_embedded_model_equals_the_packages_own_reading(smollm2: models.ResolvedModel) -> None:

@@ -15,17 +15,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from tests.models.checkpoints import ARCHITECTURES, make_checkpoint
+from tests.models.checkpoints import ARCHITECTURES, load_checkpoint, make_checkpoint
 from transformers import AutoModelForCausalLM
 
 import vajra.models as models
-from vajra.config import ModelConfig
 from vajra.models.safetensors_weights import SafetensorsFile
 from vajra.models.tensor import Tensor, bfloat16_bits, convert, to_float32
-
-
-def load(path: Path, **options: Any) -> models.LoadedModel:
-    return models.load(ModelConfig(model=str(path), **{"dtype": "float32", "max_model_len": 64, **options}))
 
 
 def bits(tensor: torch.Tensor) -> npt.NDArray[Any]:
@@ -38,7 +33,7 @@ def bits(tensor: torch.Tensor) -> npt.NDArray[Any]:
 @pytest.mark.parametrize("tie", [False, True])
 def test_every_tensor_equals_transformers(tmp_path: Path, arch: str, fmt: str, shards: int, tie: bool) -> None:
     folder = make_checkpoint(tmp_path / "m", arch, fmt=fmt, shards=shards, tie_word_embeddings=tie)
-    weights = load(folder).weights
+    weights = load_checkpoint(folder).weights
     state = AutoModelForCausalLM.from_pretrained(folder).state_dict()
     assert set(weights.names()) == set(state) - ({"lm_head.weight"} if tie else set())
     for name in weights.names():
@@ -52,7 +47,7 @@ def test_every_tensor_equals_transformers(tmp_path: Path, arch: str, fmt: str, s
 @pytest.mark.parametrize("asked", ["float32", "float16", "bfloat16"])
 def test_dtypes_round_as_torch_does(tmp_path: Path, fmt: str, stored: str, asked: str) -> None:
     folder = make_checkpoint(tmp_path / "m", "qwen2", dtype=stored, fmt=fmt, num_hidden_layers=1)
-    weights = load(folder, dtype=asked).weights
+    weights = load_checkpoint(folder, dtype=asked).weights
     state = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, stored)).state_dict()
     for name in weights.names():
         tensor = weights.tensor(name)
@@ -78,23 +73,26 @@ def test_float16_overflow_is_refused() -> None:
 
 
 def test_float32_weights_are_views_of_the_file(tmp_path: Path) -> None:
-    array = load(make_checkpoint(tmp_path / "m", "llama")).weights.tensor("model.embed_tokens.weight").array
+    array = load_checkpoint(make_checkpoint(tmp_path / "m", "llama")).weights.tensor("model.embed_tokens.weight").array
     assert not array.flags.owndata
     assert not array.flags.writeable
 
 
 def test_override_num_layers_leaves_layers_out(tmp_path: Path) -> None:
     folder = make_checkpoint(tmp_path / "m", "llama", num_hidden_layers=3)
-    weights = load(folder, override_num_layers=1).weights
+    weights = load_checkpoint(folder, override_num_layers=1).weights
     assert [n for n in weights.names() if n.startswith("model.layers.")][-1].startswith("model.layers.0.")
 
 
 def test_dummy_is_a_function_of_seed_and_name(tmp_path: Path) -> None:
     folder = make_checkpoint(tmp_path / "m", "qwen3")
-    first, again = load(folder, load_format="dummy", seed=3), load(folder, load_format="dummy", seed=3)
-    other = load(folder, load_format="dummy", seed=4)
+    first, again = (
+        load_checkpoint(folder, load_format="dummy", seed=3),
+        load_checkpoint(folder, load_format="dummy", seed=3),
+    )
+    other = load_checkpoint(folder, load_format="dummy", seed=4)
     assert first.content_key is None
-    shapes = {n: load(folder).weights.tensor(n).array.shape for n in first.weights.names()}
+    shapes = {n: load_checkpoint(folder).weights.tensor(n).array.shape for n in first.weights.names()}
     for name in reversed(first.weights.names()):
         a = first.weights.tensor(name).array
         assert a.shape == shapes[name]
@@ -135,7 +133,7 @@ def test_wrong_tensors_are_named(tmp_path: Path, change: Callable[[Any], None], 
     folder = make_checkpoint(tmp_path / "m", "llama")
     rewrite(folder, change)
     with pytest.raises(models.ModelError, match=words) as e:
-        load(folder)
+        load_checkpoint(folder)
     assert str(folder) in str(e.value)
 
 
@@ -144,7 +142,7 @@ def test_truncated_safetensors_names_file_and_tensor(tmp_path: Path) -> None:
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(models.ModelError, match=r"model.safetensors: tensor model.* ends at byte .* cut short"):
-        load(folder)
+        load_checkpoint(folder)
 
 
 SMALL = {"a": torch.zeros(4, 3), "b": torch.ones(2, dtype=torch.bfloat16)}
@@ -181,7 +179,7 @@ def test_missing_shard(tmp_path: Path) -> None:
     folder = make_checkpoint(tmp_path / "m", "llama", shards=3)
     next(folder.glob("model-00002-*")).unlink()
     with pytest.raises(models.ModelError, match=r"model-00002-of-00004\.safetensors cannot be read"):
-        load(folder)
+        load_checkpoint(folder)
 
 
 def test_index_that_points_elsewhere(tmp_path: Path) -> None:
@@ -191,11 +189,11 @@ def test_index_that_points_elsewhere(tmp_path: Path) -> None:
     index["weight_map"]["model.norm.weight"] = index["weight_map"]["model.embed_tokens.weight"]
     path.write_text(json.dumps(index))
     with pytest.raises(models.ModelError, match=r"tensor model.norm.weight is not in it, though the index says so"):
-        load(folder)
+        load_checkpoint(folder)
     index["weight_map"]["model.norm.weight"] = "../secret.safetensors"
     path.write_text(json.dumps(index))
     with pytest.raises(models.ModelError, match="is not a file of this folder"):
-        load(folder)
+        load_checkpoint(folder)
 
 
 def test_pt_runs_no_code(tmp_path: Path) -> None:
@@ -206,7 +204,7 @@ def test_pt_runs_no_code(tmp_path: Path) -> None:
     folder = make_checkpoint(tmp_path / "m", "llama", fmt="pt")
     torch.save({"model.norm.weight": Evil()}, folder / "pytorch_model.bin")
     with pytest.raises(models.ModelError, match=r"pytorch_model.bin cannot be loaded"):
-        load(folder)
+        load_checkpoint(folder)
     assert not (tmp_path / "ran").exists()
 
 
@@ -215,7 +213,7 @@ def test_truncated_pt(tmp_path: Path) -> None:
     path = folder / "pytorch_model.bin"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(models.ModelError, match=r"pytorch_model.bin cannot be loaded"):
-        load(folder)
+        load_checkpoint(folder)
     torch.save([1], path)
     with pytest.raises(models.ModelError, match="must hold a dict from names to tensors"):
-        load(folder)
+        load_checkpoint(folder)

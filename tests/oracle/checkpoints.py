@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import transformers
+from tests.models.checkpoints import ROPE_SCALINGS
 
 from vajra.models.spec import ModelSpec, RopeSpec
 from vajra.models.tensor import Tensor
@@ -29,24 +30,18 @@ _SHAPE: dict[str, Any] = {
     "tie_word_embeddings": False,
 }
 
-_LLAMA3 = {
-    "rope_type": "llama3",
-    "rope_theta": 10000.0,
-    "factor": 8.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 64,
-}
-_YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 128}
-_LINEAR = {"rope_type": "linear", "rope_theta": 10000.0, "factor": 2.0}
+
+def _rope(kind: str, **changes: Any) -> dict[str, Any]:
+    return {"rope_parameters": {"rope_theta": 10000.0, **ROPE_SCALINGS[kind], **changes}}
+
 
 # name: (config class, what differs from _SHAPE)
 CHECKPOINTS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama-mha": ("LlamaConfig", {"num_key_value_heads": 4}),
     "llama-gqa-tied": ("LlamaConfig", {"num_key_value_heads": 1, "tie_word_embeddings": True}),
-    "llama-llama3": ("LlamaConfig", {"rope_parameters": _LLAMA3}),
-    "llama-linear": ("LlamaConfig", {"rope_parameters": _LINEAR}),
-    "llama-yarn": ("LlamaConfig", {"rope_parameters": _YARN}),
+    "llama-llama3": ("LlamaConfig", _rope("llama3")),
+    "llama-linear": ("LlamaConfig", _rope("linear")),
+    "llama-yarn": ("LlamaConfig", _rope("yarn", original_max_position_embeddings=128)),
     "mistral-wide-heads": ("MistralConfig", {"head_dim": 32, "sliding_window": None}),
     "qwen2": ("Qwen2Config", {"tie_word_embeddings": True}),
     "qwen3": ("Qwen3Config", {"head_dim": 32}),

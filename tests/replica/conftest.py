@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.models.checkpoints import make_checkpoint
+from tests.models.checkpoints import make_served_checkpoint
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,11 +20,4 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Llama of 4 layers: a step takes about a millisecond, so that tests can act in the middle of a stream."""
-    return make_checkpoint(
-        tmp_path_factory.mktemp("checkpoint"),
-        "llama",
-        hidden_size=128,
-        intermediate_size=256,
-        num_hidden_layers=4,
-        max_position_embeddings=8192,
-    )
+    return make_served_checkpoint(tmp_path_factory.mktemp("checkpoint"))

@@ -14,6 +14,7 @@ from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tests.deployments import deployment
 
 from vajra.control.v1 import control_pb2, control_pb2_grpc
 from vajra.dispatch.v1 import dispatch_pb2, dispatch_pb2_grpc
@@ -24,23 +25,9 @@ TIMEOUT = 60.0
 
 def manifest(model: Path, *, native: bool = True, chunk_size: int = 64, **spec: Any) -> dict[str, Any]:
     """A VajraDeployment for a checkpoint folder."""
-    return {
-        "apiVersion": "vajra.ai/v1alpha1",
-        "kind": "VajraDeployment",
-        "metadata": {"name": "test"},
-        "spec": {
-            "model": {
-                "name": "test",
-                "source": {"type": "HostPath", "hostPath": {"path": str(model)}},
-                "dtype": "Float32",
-                "maxModelLen": 4096,
-            },
-            "worker": {"executionBackend": "Native" if native else "Python"},
-            "scheduler": {"type": "FixedChunk", "fixedChunk": {"maxBatchSize": 8, "chunkSize": chunk_size}},
-            "resources": {"accelerator": {"type": "CPU"}},
-            **spec,
-        },
-    }
+    backend = {"executionBackend": "Native" if native else "Python"}
+    fields = {"name": "test", "maxModelLen": 4096}
+    return deployment(model, chunk_size=chunk_size, model_fields=fields, worker=backend, **spec)
 
 
 def request(

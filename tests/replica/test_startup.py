@@ -1,0 +1,42 @@
+"""What a replica says of itself while it fetches and loads its model."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from tests.models.checkpoints import make_checkpoint
+from tests.models.hub_server import TOKEN, serve_hub
+from tests.replica.harness import Replica, manifest, request
+
+from vajra.control.v1 import control_pb2
+
+
+async def test_a_download_shows_in_the_status_as_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_checkpoint(
+        tmp_path / "repo", "llama", vocab_size=60_000, tie_word_embeddings=True, max_position_embeddings=4096
+    )
+    size = (folder / "model.safetensors").stat().st_size
+    with serve_hub(folder) as hub:
+        hub.stall_after = 11 << 20  # the library reports each 10 MiB
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        deployment = manifest(folder)
+        deployment["spec"]["model"] |= {"name": "org/gated", "revision": "v1", "source": {"type": "HuggingFace"}}
+        async with Replica(deployment, tmp_path, wait=False) as replica:
+            assert await asyncio.to_thread(hub.stalled.wait, 20)
+            status = await replica.status()  # its small files come first, to a progress of 1
+            while not status.stages or not 0 < status.stages[-1].progress < 1:
+                status = await replica.status()
+            assert status.phase == control_pb2.REPLICA_PHASE_STARTING
+            assert [stage.name for stage in status.stages] == ["WeightDownload"]
+            assert status.stages[0].progress == pytest.approx((10 << 20) / size, abs=0.05)
+            hub.go_on.set()
+            await replica.room(lambda room: room.accepting)
+            status = await replica.status()
+            assert [stage.name for stage in status.stages] == ["WeightDownload", "WeightLoad", "Warmup"]
+            assert [stage.progress for stage in status.stages] == [1, 1, 1]
+            tokens, _ = await replica.generate(request("a", [1, 2, 3], 5))
+            assert len(tokens) == 5
