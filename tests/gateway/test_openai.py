@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import re
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -133,6 +135,23 @@ def test_logprobs_of_completions(client: openai.OpenAI) -> None:
         streamed += part.tokens or []
         offsets += part.text_offset or []
     assert (streamed, offsets) == (whole.tokens, whole.text_offset)
+
+
+def test_offsets_count_characters_of_the_text_and_halves_of_them_keep_their_names(client: openai.OpenAI) -> None:
+    bias = {str(token): 100 for token in (*"é€".encode(), ord("a"))}
+    answer = client.completions.create(prompt=PROMPT, logprobs=20, logit_bias=bias, **{**SEEDED, "max_tokens": 100})
+    (choice,) = answer.choices
+    assert choice.logprobs is not None
+    assert choice.logprobs.tokens is not None
+    decoder, shown, expected = codecs.getincrementaldecoder("utf-8")("replace"), "", []
+    for token in choice.logprobs.tokens:
+        assert token == "a" or re.fullmatch(r"bytes:\\x[0-9a-f]{2}", token)
+        expected.append(len(shown))
+        shown += decoder.decode(b"a" if token == "a" else bytes([int(token[-2:], 16)]))
+    assert choice.logprobs.text_offset == expected
+    assert shown + decoder.decode(b"", True) == choice.text
+    assert expected[-1] < 99, "every token was a character"
+    assert all(len(top) == 20 for top in choice.logprobs.top_logprobs or ()), "alternatives that share a name"
 
 
 def test_logprobs_of_chats(client: openai.OpenAI) -> None:

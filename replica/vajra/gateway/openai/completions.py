@@ -12,7 +12,7 @@ from vajra.gateway.openai.fields import Fields, checked_text, spelled, token_ids
 from vajra.gateway.openai.protocol import MAX_PROMPTS, Answer, Envelope
 from vajra.gateway.openai.sampling import SHARED, read_sampling, read_stream, spelled_fields
 from vajra.gateway.request import Delta, GenerateRequestData, Prompt, TokenLogprob
-from vajra.models import Tokenizer
+from vajra.models import IncrementalDetokenizer, Tokenizer
 
 DEFAULT_MAX_TOKENS = 16  # OpenAI's, for this endpoint
 _KNOWN = (*SHARED, "prompt", "best_of", "echo", "suffix")
@@ -65,12 +65,26 @@ def _prompt(item: Any, path: str, expected: str) -> Prompt:
 
 
 @dataclass
+class _Read:
+    """How far a choice's tokens have been turned into text."""
+
+    detokenizer: IncrementalDetokenizer
+    characters: int = 0
+
+    def advance(self, token: int) -> int:
+        """The characters there were before the token."""
+        before = self.characters
+        self.characters += len(self.detokenizer.push((token,)))
+        return before
+
+
+@dataclass
 class CompletionAnswer(Answer):
-    """Text completions. `text_offset` counts characters of a choice's text."""
+    """Text completions. `text_offset` is where in its choice's text the character begins that a token is (part of)."""
 
     envelope: Envelope
     tokenizer: Tokenizer
-    _offsets: dict[int, int] = field(default_factory=dict)
+    _read: dict[int, _Read] = field(default_factory=dict)  # by choice
 
     object = "text_completion"
     chunk_object = "text_completion"
@@ -90,18 +104,25 @@ class CompletionAnswer(Answer):
         }
 
     def _logprobs(self, index: int, entries: list[TokenLogprob]) -> dict[str, Any]:
-        text_of = self.tokenizer.token_text
-        offset, offsets = self._offsets.get(index, 0), []
-        for entry in entries:
-            offsets.append(offset)
-            offset += len(text_of(entry.token_id))
-        self._offsets[index] = offset
+        if index not in self._read:
+            self._read[index] = _Read(self.tokenizer.detokenizer(continuation=True))
+        offsets = [self._read[index].advance(entry.token_id) for entry in entries]
         return {
-            "tokens": [text_of(entry.token_id) for entry in entries],
+            "tokens": [self._name(entry.token_id) for entry in entries],
             "token_logprobs": [_finite(entry.logprob) for entry in entries],
-            "top_logprobs": [{text_of(t): _finite(p) for t, p in entry.alternatives} for entry in entries],
+            "top_logprobs": [{self._name(t): _finite(p) for t, p in entry.alternatives} for entry in entries],
             "text_offset": offsets,
         }
+
+    def _name(self, token: int) -> str:
+        """Its text; bytes that are no text on their own, and ids that stand for nothing, keep names apart."""
+        data = self.tokenizer.token_bytes(token)
+        if not data:
+            return f"token_id:{token}"
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
 
 
 def _finite(logprob: float) -> float:
