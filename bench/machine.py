@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-
 from bench.roofline import Rates
+
 from vajra.engine._native import ops
 
 _GEMM = (512, 4096, 4096)  # rows, outputs, inputs: large enough that packing and edges do not show
@@ -66,7 +66,6 @@ def _bandwidth(size: int, threads: int) -> float:
     parts = np.array_split(np.ones(size // 8, np.int64), threads)
     with ThreadPoolExecutor(threads) as pool:
         sums = size / _best_seconds(lambda: list(pool.map(np.add.reduce, parts)))
-    del parts
     kernels = ops.Ops(ops.selected_isa(), threads)
     k = 2048
     n = size // (2 * k)

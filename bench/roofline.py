@@ -100,8 +100,6 @@ def first_token_seconds(shape: ModelShape, requests: int, prompt: int, storage: 
     return prefill(shape, requests, prompt, storage).seconds(rates)
 
 
-def decode_seconds(
-    shape: ModelShape, requests: int, prompt: int, output: int, storage: Storage, rates: Rates
-) -> float:
+def decode_seconds(shape: ModelShape, requests: int, prompt: int, output: int, storage: Storage, rates: Rates) -> float:
     """The output - 1 tokens after the first."""
     return sum(decode_step(shape, requests, prompt + i, storage).seconds(rates) for i in range(1, output))

@@ -35,9 +35,7 @@ def best(figures: Mapping[str, Spread], *, more_is_better: bool) -> str:
     return choose(figures, key=lambda name: figures[name].median)
 
 
-def round_ratios(
-    ours: Mapping[int, float], theirs: Mapping[int, float], *, more_is_better: bool
-) -> list[float]:
+def round_ratios(ours: Mapping[int, float], theirs: Mapping[int, float], *, more_is_better: bool) -> list[float]:
     """Advantages within each round that both have, in order of rounds: what drifts between rounds falls out."""
     return [
         advantage(ours[number], theirs[number], more_is_better=more_is_better)

@@ -56,6 +56,11 @@ class Workload:
         return f"{self.name} {sizes}" + ("" if self.concurrency is None else f", HTTP, {self.concurrency} at a time")
 
     @property
+    def at_once(self) -> int:
+        """Requests that are in flight together."""
+        return self.concurrency or self.requests
+
+    @property
     def needs_first(self) -> bool:
         """Whether the time to the first token is measured by a run of its own."""
         return TTFT in self.figures

