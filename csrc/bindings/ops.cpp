@@ -112,7 +112,7 @@ struct Pool {
         v(k),
         blocks(size_t(num_blocks)) {
     require(ops::head_dim_supported(head_dim) && ops::block_size_supported(block_size), "head_dim or block_size");
-    pool = {k.data.data(), v.data.data(), heads, head_dim, block_size, dtype_of(t)};
+    pool = {k.data.data(), v.data.data(), heads, head_dim, block_size, num_blocks, dtype_of(t)};
   }
 };
 

@@ -12,8 +12,9 @@ class KvCache {
     pool_.num_kv_heads = config.num_kv_heads;
     pool_.head_dim = config.head_dim;
     pool_.block_size = options.block_size;
+    pool_.num_blocks = options.num_blocks;
     pool_.dtype = config.dtype;
-    half_bytes_ = size_t(options.num_blocks) * pool_.block_elems() * ops::dtype_size(config.dtype);
+    half_bytes_ = pool_.elems() * ops::dtype_size(config.dtype);
     half_bytes_ = (half_bytes_ + 4095) / 4096 * 4096;
     memory_ = Mapping::anonymous(half_bytes_ * 2 * size_t(config.num_layers));
   }

@@ -56,15 +56,18 @@ constexpr int int8_place(int k, int column) {
 void pack_int8_rows(void* dst, int64_t n, int64_t k, int64_t row0, int64_t rows, const void* src, DType src_dtype);
 
 // One layer's KV pool, with v = k_pack(dtype) and g = min(block_size, 16):
-// K: [block][kv_head][block_size/g][head_dim/v][g][v]  (tokens in lanes)
-// V: [block][kv_head][block_size/v][head_dim][v]       (token pairs share a lane)
+// K: [kv_head][block][block_size/g][head_dim/v][g][v]  (tokens in lanes)
+// V: [kv_head][block][block_size/v][head_dim][v]       (token pairs share a lane)
+// Heads come first, so that a head's neighbouring blocks are one stream from memory.
 // The pool is zeroed memory when the engine starts (0 x NaN of a stray page would poison attention).
 struct KvPool {
   void* k = nullptr;
   void* v = nullptr;
-  int num_kv_heads = 0, head_dim = 0, block_size = 0;
+  int num_kv_heads = 0, head_dim = 0, block_size = 0, num_blocks = 0;
   DType dtype = DType::kF32;
-  size_t block_elems() const { return size_t(num_kv_heads) * block_size * head_dim; }  // of k, and of v
+  // Where a block of a head begins, in elements of k and of v.
+  int64_t page(int64_t head, int64_t block) const { return (head * num_blocks + block) * block_size * head_dim; }
+  size_t elems() const { return size_t(page(num_kv_heads, 0)); }  // of k, and of v
 };
 
 // One sequence's rows in a step. Query row i sits at absolute position ctx_len - num_query + i.

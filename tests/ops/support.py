@@ -17,8 +17,9 @@ ops = _native.ops
 Array = npt.NDArray[np.generic]
 Floats = npt.NDArray[np.float32]
 
-FAMILIES = ("scalar", "avx2", "avx512")
-ISAS = FAMILIES[: FAMILIES.index(ops.host_isa()) + 1]
+FAMILIES = ("scalar", "avx2", "avx512", "amx")
+HOST_FAMILIES = FAMILIES[: FAMILIES.index(ops.host_isa()) + 1]
+ISAS = (*HOST_FAMILIES, "amx-emulated")
 
 TORCH = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -87,10 +88,10 @@ class Pages:
         self.pool = ops.KvPool(dtype, num_blocks, heads, d, block_size)
         pack_, group = (2 if dtype == "bfloat16" else 1), min(block_size, 16)
         element = np.float32 if dtype == "float32" else np.uint16
-        self.k = self.pool.k_bits.view(element).reshape(
-            num_blocks, heads, block_size // group, d // pack_, group, pack_
-        )
-        self.v = self.pool.v_bits.view(element).reshape(num_blocks, heads, block_size // pack_, d, pack_)
+        # The pool has heads first; here blocks come first, as views of it.
+        k = self.pool.k_bits.view(element).reshape(heads, num_blocks, block_size // group, d // pack_, group, pack_)
+        v = self.pool.v_bits.view(element).reshape(heads, num_blocks, block_size // pack_, d, pack_)
+        self.k, self.v = k.swapaxes(0, 1), v.swapaxes(0, 1)
         self._free = [int(b) for b in np.random.default_rng(seed).permutation(num_blocks)]
 
     def poison(self) -> None:

@@ -56,10 +56,8 @@ struct Rows {
   }
 
   const char* page(const void* pool, int64_t token) const {
-    const KvPool& kv = args.kv;
     const int64_t block = item.seq->block_table[token >> block_bits];
-    return static_cast<const char*>(pool) +
-           (block * kv.num_kv_heads + item.kv_head) * kv.block_size * d * int64_t(dtype_size(W));
+    return static_cast<const char*>(pool) + args.kv.page(item.kv_head, block) * int64_t(dtype_size(W));
   }
 
   // Two half panels of 8 tokens become one of 16; the second may lie beyond the sequence's blocks.

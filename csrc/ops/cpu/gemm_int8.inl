@@ -7,6 +7,9 @@
 namespace vajra::ops::VAJRA_ISA_NS {
 namespace {
 
+// Far enough ahead of a stream from memory to hide its latency.
+constexpr int kPrefetchBytes = 2048;
+
 // Up to kInt8Rows rows, a tile widens the weights in registers. For more, a block of k is widened once, into
 // first-level cache, and then multiplied by all rows.
 constexpr int64_t kWideGroups = 4;  // groups of k in a block

@@ -28,7 +28,7 @@ struct Slot {
   int64_t k, v;
 };
 VAJRA_INLINE Slot slot_of(const KvPool& kv, int64_t block, int head, int offset, int pack) {
-  const int64_t page = (block * kv.num_kv_heads + head) * kv.block_size * kv.head_dim;
+  const int64_t page = kv.page(head, block);
   const int g = kv.block_size < kPanel ? kv.block_size : kPanel;
   return {page + int64_t(offset / g) * g * kv.head_dim + offset % g * pack,
           page + int64_t(offset / pack) * kv.head_dim * pack + offset % pack};
