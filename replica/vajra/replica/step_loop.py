@@ -15,6 +15,7 @@ from vajra.worker.protocol import Add, Free, Plan, Result, ToWorker
 log = logging.getLogger(__name__)
 
 STEPS_IN_FLIGHT = 2  # one runs, one is queued
+_AUDIT_SECONDS = 1.0  # of idleness: auditing a large pool takes long enough to hold up an answer
 
 
 class Worker(Protocol):
@@ -40,6 +41,7 @@ class StepLoop:
         self._outbox: list[ToWorker] = []
         self._due = False
         self._audited = True
+        self._audit_due: asyncio.TimerHandle | None = None
 
     def post(self, message: Add | Free) -> None:
         """Leaves with the next plans; a worker that is not there will be told everything by `connected`."""
@@ -79,7 +81,8 @@ class StepLoop:
             if self._outbox:
                 self._worker.send(self._outbox)
                 self._outbox = []
-        self._audit()
+        if not (len(self.scheduler) or self._audited or self._audit_due):
+            self._audit_due = asyncio.get_running_loop().call_later(_AUDIT_SECONDS, self._audit)
         self._on_planned()
 
     def done(self, result: Result) -> None:
@@ -90,8 +93,9 @@ class StepLoop:
         self.scheduler.complete(batch, [token.seq_id for token in result.tokens])
 
     def _audit(self) -> None:
-        """Checks the books once whenever the replica has become idle; faults are ours, so they are loud."""
-        if len(self.scheduler) or self._audited:
+        """Checks the books when the replica has been idle for a while; faults are ours, so they are loud."""
+        self._audit_due = None
+        if len(self.scheduler):
             return
         self._audited = True
         try:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from vajra.scheduling.runs import RunAllocator
+
+GROWTH_BLOCKS = 64  # the most places kept behind a sequence's blocks
+
 
 class OutOfBlocks(RuntimeError):
     """More blocks were asked for than are free; a caller of `allocate` looks at `free` first."""
@@ -27,40 +31,44 @@ class BlockManager:
         self.num_blocks = num_blocks
         self.block_size = block_size
         self.watermark = num_blocks // 100
-        self._free = list(range(num_blocks - 1, -1, -1))  # a stack: the block freed last is warm in the cache
+        self._runs = RunAllocator(num_blocks)
         self._refs = [0] * num_blocks
 
     @property
     def free(self) -> int:
         """Blocks nobody refers to."""
-        return len(self._free)
+        return self._runs.free
 
     @property
     def used(self) -> int:
         """Blocks somebody refers to."""
-        return self.num_blocks - len(self._free)
+        return self.num_blocks - self.free
 
     @property
     def admissible(self) -> int:
         """Blocks that an admission may take."""
-        free = len(self._free)
-        return free if free == self.num_blocks else max(0, free - self.watermark)
+        return self.free if self.free == self.num_blocks else max(0, self.free - self.watermark)
 
     def blocks_for(self, num_tokens: int) -> int:
         """Blocks that hold `num_tokens` tokens."""
         return -(-num_tokens // self.block_size)
 
-    def allocate(self, count: int) -> list[int]:
-        """Takes `count` free blocks, each with one reference. Raises OutOfBlocks and takes none."""
-        if count > len(self._free):
-            raise OutOfBlocks(f"{count} KV blocks asked for, {len(self._free)} of {self.num_blocks} free")
-        if count == 0:
-            return []
-        taken = self._free[-count:][::-1]
-        del self._free[-count:]
+    def allocate(self, count: int, growth: int = 0) -> list[int]:
+        """Takes `count` free blocks, each with one reference: neighbours where possible, with places for up to `growth`
+        more behind them. Raises OutOfBlocks and takes none."""
+        self._check_free(count)
+        taken = self._runs.take(count, min(growth, GROWTH_BLOCKS))
         for block in taken:
             self._refs[block] = 1
         return taken
+
+    def grow(self, last: int, growth: int = 0) -> int:
+        """One more block for the owner of `last`, his last one, who may want `growth` more: its neighbour where
+        possible. Raises OutOfBlocks."""
+        self._check_free(1)
+        block = self._runs.take_after(last, min(growth, GROWTH_BLOCKS))
+        self._refs[block] = 1
+        return block
 
     def share(self, blocks: Iterable[int]) -> None:
         """Adds a reference to each of `blocks`, which are in use."""
@@ -77,7 +85,7 @@ class BlockManager:
                 raise IntegrityError(f"KV block {block} is released but free")
             self._refs[block] = refs
             if refs == 0:
-                self._free.append(block)
+                self._runs.give_back(block)
 
     def check_integrity(self, owners: Iterable[Sequence[int]]) -> None:
         """Audits the books against the owners' block lists: owned + free = total, references as many as owners,
@@ -87,13 +95,15 @@ class BlockManager:
             if len(set(blocks)) != len(blocks):
                 raise IntegrityError(f"an owner holds a KV block twice: {list(blocks)}")
             owned.update(blocks)
-        if len(set(self._free)) != len(self._free):
-            raise IntegrityError("a KV block is in the free list twice")
-        for block in self._free:
-            if self._refs[block] or owned[block]:
-                raise IntegrityError(f"KV block {block} is free and owned")
-        for block, refs in enumerate(self._refs):
-            if refs != owned[block]:
-                raise IntegrityError(f"KV block {block} has {refs} references and {owned[block]} owners")
-        if len(self._free) + sum(1 for refs in self._refs if refs) != self.num_blocks:
-            raise IntegrityError("owned and free KV blocks do not add up to the pool")
+        expected = [0] * self.num_blocks
+        for block, count in owned.items():
+            expected[block] = count
+        if expected != self._refs:
+            block = next(b for b in range(self.num_blocks) if expected[b] != self._refs[b])
+            raise IntegrityError(f"KV block {block} has {self._refs[block]} references and {expected[block]} owners")
+        if faults := self._runs.faults(owned):
+            raise IntegrityError("; ".join(faults))
+
+    def _check_free(self, count: int) -> None:
+        if count > self.free:
+            raise OutOfBlocks(f"{count} KV blocks asked for, {self.free} of {self.num_blocks} free")

@@ -218,7 +218,8 @@ class ReplicaScheduler(ABC):
     def _admit(self, seq: Sequence) -> SequenceABC[int]:
         """A waiting sequence becomes resident, with blocks for all that it has to prefill."""
         self._waiting.remove(seq)
-        seq.blocks = self.blocks.allocate(self.blocks.blocks_for(seq.prefill_end))
+        need = self.blocks.blocks_for(seq.prefill_end)
+        seq.blocks = self.blocks.allocate(need, self.blocks.blocks_for(seq.last_token) - need)
         insort(self._resident, seq, key=_age_order)
         return tuple(seq.blocks)
 
@@ -255,9 +256,10 @@ class ReplicaScheduler(ABC):
             self._preempt(victim)
             if victim is seq:
                 return ()
-        block = self.blocks.allocate(1)
-        seq.blocks += block
-        return block
+        need = self.blocks.blocks_for(seq.last_token)
+        block = self.blocks.grow(seq.blocks[-1], need - len(seq.blocks) - 1)
+        seq.blocks.append(block)
+        return (block,)
 
     def _victim(self, now: float) -> Sequence:
         """The prefill under way with the worst priority, else the youngest decode with something left to plan."""
