@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def random_llama(target: Path, tokenizer: Path) -> None:
 
 
 def write_gguf(checkpoint: Path, target: Path) -> None:
-    """Writes a Llama checkpoint as GGUF: norms in float32, matrices in bfloat16, rows of q and k as llama.cpp has them."""
+    """Writes a Llama checkpoint as GGUF: norms in float32, matrices in bfloat16, q and k in llama.cpp's order."""
     model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.bfloat16)
     config = model.config
     partial = target.with_suffix(".partial")
@@ -130,7 +131,7 @@ def _add_tensor(writer: Any, name: str, tensor: torch.Tensor, config: Any) -> No
     writer.add_tensor(f"{label}.weight", bits, raw_dtype=gguf.GGMLQuantizationType.BF16)
 
 
-def _add_tokenizer(writer: gguf.GGUFWriter, checkpoint: Path, vocab_size: int) -> None:
+def _add_tokenizer(writer: Any, checkpoint: Path, vocab_size: int) -> None:
     data = json.loads((checkpoint / "tokenizer.json").read_text())
     tokens = [f"[unused{i}]" for i in range(vocab_size)]
     kinds = [int(gguf.TokenType.UNUSED)] * vocab_size
@@ -153,7 +154,11 @@ def main() -> None:
     """Makes what is not there yet."""
     source, layout = Path(sys.argv[1]), Layout(Path(sys.argv[2]))
     small, large = layout.checkpoint("smollm2-135m"), layout.checkpoint("llama-1.1b")
-    for target, make in ((small, lambda to: smollm2(source, to)), (large, lambda to: random_llama(to, small))):
+    jobs: list[tuple[Path, Callable[[Path], None]]] = [
+        (small, lambda to: smollm2(source, to)),
+        (large, lambda to: random_llama(to, small)),
+    ]
+    for target, make in jobs:
         if not target.exists():
             partial = target.with_name(f"partial-{target.name}")
             make(partial)
