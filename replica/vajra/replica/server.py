@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 DISPATCH_SERVICE = dispatch_pb2.DESCRIPTOR.services_by_name["DispatchService"].full_name
 CONTROL_SERVICE = control_pb2.DESCRIPTOR.services_by_name["ReplicaControlService"].full_name
 EXIT_FAILED = 3  # its worker cannot be kept alive, or the model not be loaded
+_LAST_WORDS_SECONDS = 10.0  # for streams that have just ended to be read, on a busy machine too
 _OPTIONS = (
     ("grpc.max_receive_message_length", 64 << 20),
     ("grpc.keepalive_time_ms", 30_000),
@@ -70,7 +71,7 @@ async def serve(controller: LLMBaseReplicaController, listen: str, *, interactiv
     await controller.wait_idle()
     follower.cancel()
     controller.room_streams.end()
-    await server.stop(grace=2.0)  # the last words of streams that have just ended
+    await server.stop(_LAST_WORDS_SECONDS)
     await controller.stop()
     with contextlib.suppress(asyncio.CancelledError):
         await follower
