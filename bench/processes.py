@@ -38,6 +38,8 @@ class Seconds:
 class _Process:
     """A child in a session of its own, whose output goes to a log."""
 
+    name: str
+
     def __init__(self, launch: Launch, log: Path, *, talks: bool) -> None:
         self._log = log
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +110,11 @@ class Runner(_Process):
         """Loads the model and returns when it is loaded. Raises EngineFailed."""
         super().__init__(engine.offline(setting), log, talks=True)
         self.name = engine.name
-        self.version = str(self._receive()["ready"])
+        try:
+            self.version = str(self._receive()["ready"])
+        except BaseException:
+            self.close()
+            raise
 
     def ask(self, prompts: Prompts, output: int, *, first: bool) -> Seconds:
         """One measurement. Raises EngineFailed."""
@@ -126,7 +132,7 @@ class Runner(_Process):
         line = self._child.stdout.readline()
         if not line:
             status = self._child.wait()
-            raise self._failed(f"{getattr(self, 'name', 'the runner')} ended with status {status}")
+            raise self._failed(f"{self.name} ended with status {status}")
         message: dict[str, Any] = json.loads(line)
         return message
 
@@ -143,13 +149,16 @@ class Server(_Process):
         self.name, self.body = engine.name, dict(launch.body)
         self.url = f"http://127.0.0.1:{setting.port}"
         end = time.monotonic() + _START_SECONDS
-        while not self._answers():
-            if (status := self._child.poll()) is not None:
-                raise self._failed(f"the server of {engine.name} ended with status {status}")
-            if time.monotonic() > end:
-                self.close()
-                raise self._failed(f"the server of {engine.name} did not answer within {_START_SECONDS} s")
-            time.sleep(0.2)  # nobody tells when another's server is up
+        try:
+            while not self._answers():
+                if (status := self._child.poll()) is not None:
+                    raise self._failed(f"the server of {engine.name} ended with status {status}")
+                if time.monotonic() > end:
+                    raise self._failed(f"the server of {engine.name} did not answer within {_START_SECONDS} s")
+                time.sleep(0.2)  # nobody tells when another's server is up
+        except BaseException:
+            self.close()
+            raise
 
     def _answers(self) -> bool:
         try:
