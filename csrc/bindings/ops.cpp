@@ -7,6 +7,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -16,6 +17,7 @@
 #include "bindings/bindings.h"
 #include "cpu/quota.h"
 #include "ops/cpu/context.h"
+#include "ops/cpu/tiles.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -39,10 +41,11 @@ DType dtype_of(const std::string& name) {
   throw std::invalid_argument("dtype " + name + ": allowed are float32, float16, bfloat16");
 }
 
-cpu::Isa isa_of(const std::string& name) {
+const ops::OpTable& table_of(const std::string& name) {
   for (int i = 0; i < cpu::kNumIsas; ++i) {
-    if (name == cpu::isa_name(cpu::Isa(i)) && cpu::Isa(i) <= cpu::host_isa()) return cpu::Isa(i);
+    if (name == cpu::isa_name(cpu::Isa(i)) && cpu::Isa(i) <= cpu::host_isa()) return ops::cpu_table(cpu::Isa(i));
   }
+  if (const ops::OpTable& emulated = ops::emulated_amx_table(); name == emulated.name) return emulated;
   throw std::invalid_argument("isa " + name + ": not known, or not supported by this processor");
 }
 
@@ -138,8 +141,7 @@ struct Sequences {
 // A kernel family with a thread pool.
 class Ops {
  public:
-  Ops(const std::string& isa, int threads)
-      : table_(ops::cpu_table(isa_of(isa))), context_(ops::make_cpu_context(threads)) {}
+  Ops(const std::string& isa, int threads) : table_(table_of(isa)), context_(ops::make_cpu_context(threads)) {}
 
   nb::object gemm(const Array& a, const Matrix& w, std::optional<Floats> bias, std::optional<Floats> c) {
     const DType act = ops::act_dtype(w.dtype);
@@ -238,6 +240,26 @@ class Ops {
   ops::ContextPtr context_;
 };
 
+using Bits = nb::ndarray<uint16_t, nb::c_contig, nb::device::cpu>;
+
+// c + a b by one tile instruction.
+nb::object tile_dot(const std::string& isa, const Bits& a, const Bits& b, const Floats& c) {
+  require(a.ndim() == 2 && a.shape(0) >= 1 && a.shape(0) <= 16 && a.shape(1) == 32, "tile_dot: a must be [1..16, 32]");
+  require(b.ndim() == 2 && b.shape(0) == 16 && b.shape(1) == 32,
+          "tile_dot: b must be [16, 32]: [k / 2, (column, k % 2)]");
+  require(c.ndim() == 2 && c.shape(0) == a.shape(0) && c.shape(1) == 16, "tile_dot: c must be [rows of a, 16]");
+  const bool emulated = &table_of(isa) == &ops::emulated_amx_table();
+  require(emulated || isa == cpu::isa_name(cpu::Isa::kAmx), "tile_dot: isa must be amx or amx-emulated");
+  const Output out = new_output(DType::kF32, {c.shape(0), c.shape(1)});
+  float* sums = static_cast<float*>(out.data);
+  std::copy_n(c.data(), c.size(), sums);
+#if defined(__x86_64__)
+  if (!emulated) return ops::amx::kTileDot(a.data(), b.data(), sums, int(a.shape(0))), out.array;
+#endif
+  ops::amx_emulated::kTileDot(a.data(), b.data(), sums, int(a.shape(0)));
+  return out.array;
+}
+
 nb::ndarray<nb::numpy, uint16_t> bits(Buffer& b, nb::handle owner) {
   const size_t n = b.data.size();
   return nb::ndarray<nb::numpy, uint16_t>(b.data.data(), 1, &n, owner);
@@ -249,6 +271,9 @@ void bind_ops(nb::module_& parent) {
   nb::module_ m = parent.def_submodule("ops", "The op table on numpy arrays, for tests and benchmarks.");
   m.def("host_isa", [] { return cpu::isa_name(cpu::host_isa()); }, "The best kernel family of this processor.");
   m.def("selected_isa", [] { return cpu::isa_name(cpu::selected_isa()); }, "host_isa(), lowered by VAJRA_ISA.");
+  m.def("amx_refusal", &cpu::amx_refusal, "Why AMX is not used on a processor that has it, or nothing.");
+  m.def("tile_dot", &tile_dot, "isa"_a, "a"_a, "b"_a, "c"_a,
+        "c[m, 16] + a[m, 32] b[16, 32] by one TDPBF16PS of isa amx or amx-emulated; b is [k / 2, (column, k % 2)].");
   m.def("usable_cpus", &cpu::usable_cpus, "root"_a = "", "Processors that affinity mask and cgroup quota allow.");
 
   nb::class_<Matrix>(m, "Matrix", "A packed weight [n, k]; dtype may be int8.")
@@ -262,7 +287,7 @@ void bind_ops(nb::module_& parent) {
       .def_prop_ro("v_bits", [](nb::handle self) { return bits(nb::cast<Pool&>(self).v, self); });
   nb::class_<Sequences>(m, "Sequences", "A step's sequences: (num_query, ctx_len, block_table) each.")
       .def(nb::init<const std::vector<std::tuple<int, int, std::vector<int32_t>>>&, const Pool&>(), "seqs"_a, "pool"_a);
-  nb::class_<Ops>(m, "Ops", "A kernel family with a thread pool.")
+  nb::class_<Ops>(m, "Ops", "A kernel family, or amx-emulated, with a thread pool.")
       .def(nb::init<const std::string&, int>(), "isa"_a, "threads"_a = 1)
       .def("gemm", &Ops::gemm, "a"_a, "w"_a, "bias"_a = nb::none(), "c"_a = nb::none(),
            "a w^T + bias; into c, added to it, where given.")

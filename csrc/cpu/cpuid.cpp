@@ -1,17 +1,27 @@
 // Compiled without architecture flags: this code runs before anything is known of the processor.
 #include "cpu/cpuid.h"
 
+#include <cerrno>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <stdexcept>
 #include <string>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace vajra::cpu {
 namespace {
+
+struct Host {
+  Isa isa = Isa::kScalar;
+  std::string amx_refusal = {};
+};
 
 #if defined(__x86_64__)
 struct Leaf {
@@ -33,22 +43,40 @@ uint64_t xcr0() {
   return uint64_t(hi) << 32 | lo;
 }
 
-Isa detect() {
+// Asks the kernel for the registers of tiles, once for the whole process: without it the first tile instruction would
+// end it. Returns why not, or nothing.
+std::string request_tiles(uint64_t saved) {
+  constexpr uint64_t kTiles = 3u << 17;  // their shapes and their data
+  if ((saved & kTiles) != kTiles) return "the operating system does not save tile registers (XCR0 bits 17 and 18)";
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  if (syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0) return {};
+  return std::string("arch_prctl(ARCH_REQ_XCOMP_PERM) failed: ") + std::strerror(errno);
+}
+
+Host detect() {
   const Leaf l1 = cpuid(1, 0), l7 = cpuid(7, 0), l71 = cpuid(7, 1);
-  if (!bit(l1.ecx, 27)) return Isa::kScalar;   // no OSXSAVE: xgetbv would trap
-  constexpr uint64_t kYmm = 0x6, kZmm = 0xe6;  // xmm + ymm; and opmask + both halves of the zmm file
+  if (!bit(l1.ecx, 27)) return {Isa::kScalar};  // no OSXSAVE: xgetbv would trap
+  constexpr uint64_t kYmm = 0x6, kZmm = 0xe6;   // xmm + ymm; and opmask + both halves of the zmm file
   const uint64_t saved = xcr0();
   const bool avx2 = bit(l1.ecx, 28) && bit(l1.ecx, 12) && bit(l1.ecx, 29) && bit(l7.ebx, 5);  // AVX, FMA, F16C, AVX2
-  if (!avx2 || (saved & kYmm) != kYmm) return Isa::kScalar;
+  if (!avx2 || (saved & kYmm) != kYmm) return {Isa::kScalar};
   const bool avx512 = bit(l7.ebx, 16) && bit(l7.ebx, 17) && bit(l7.ebx, 30) && bit(l7.ebx, 31) &&  // F, DQ, BW, VL
                       bit(l7.ecx, 1) && bit(l71.eax, 5);                                           // VBMI, BF16
-  if (!avx512 || (saved & kZmm) != kZmm) return Isa::kAvx2;
-  // AMX: leaf 7 edx bits 24 (tile) and 22 (bf16), and arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) granted.
-  return Isa::kAvx512;
+  if (!avx512 || (saved & kZmm) != kZmm) return {Isa::kAvx2};
+  if (!bit(l7.edx, 24) || !bit(l7.edx, 22)) return {Isa::kAvx512};  // AMX TILE, BF16
+  const std::string refusal = request_tiles(saved);
+  if (refusal.empty()) return {Isa::kAmx};
+  std::fprintf(stderr, "vajra: this processor has AMX, but %s; the kernel family is avx512 at most\n", refusal.c_str());
+  return {Isa::kAvx512, refusal};
 }
 #else
-Isa detect() { return Isa::kScalar; }
+Host detect() { return {}; }
 #endif
+
+const Host& host() {
+  static const Host found = detect();
+  return found;
+}
 
 }  // namespace
 
@@ -58,16 +86,17 @@ const char* isa_name(Isa isa) {
       return "avx2";
     case Isa::kAvx512:
       return "avx512";
+    case Isa::kAmx:
+      return "amx";
     case Isa::kScalar:
       break;
   }
   return "scalar";
 }
 
-Isa host_isa() {
-  static const Isa isa = detect();
-  return isa;
-}
+Isa host_isa() { return host().isa; }
+
+const char* amx_refusal() { return host().amx_refusal.c_str(); }
 
 Isa selected_isa() {
   const char* wish = std::getenv("VAJRA_ISA");
@@ -79,7 +108,11 @@ Isa selected_isa() {
     throw std::invalid_argument(std::string("VAJRA_ISA=") + wish + ": this processor supports at most " +
                                 isa_name(host_isa()) + "; VAJRA_ISA can only lower the kernel family");
   }
-  throw std::invalid_argument(std::string("VAJRA_ISA=") + wish + ": allowed are scalar, avx2, avx512");
+  if (std::string(wish) == "amx-emulated")
+    throw std::invalid_argument(
+        "VAJRA_ISA=amx-emulated: it emulates tile instructions for tests of kernels, and no engine runs on it; "
+        "allowed are scalar, avx2, avx512, amx");
+  throw std::invalid_argument(std::string("VAJRA_ISA=") + wish + ": allowed are scalar, avx2, avx512, amx");
 }
 
 }  // namespace vajra::cpu

@@ -13,6 +13,14 @@ namespace {
 // Tens of microseconds: longer than the gap between two ops, shorter than anything a neighbour would notice.
 constexpr int kSpins = 1000;
 
+thread_local void (*leaving)() = nullptr;
+
+void leave() {
+  if (leaving == nullptr) return;
+  leaving();
+  leaving = nullptr;
+}
+
 void pause() {
 #if defined(__x86_64__)
   _mm_pause();
@@ -44,11 +52,13 @@ ThreadPool::~ThreadPool() {
   state_.notify_all();
 }
 
+void ThreadPool::when_leaving(void (*fn)()) { leaving = fn; }
+
 void ThreadPool::take_items(int thread) {
   const Loop loop = loop_;
   for (;;) {
     const int64_t begin = next_.fetch_add(loop.grain, std::memory_order_relaxed);
-    if (begin >= loop.items) return;
+    if (begin >= loop.items) return leave();
     loop.body(loop.arg, begin, std::min(begin + loop.grain, loop.items), thread);
   }
 }
@@ -56,7 +66,10 @@ void ThreadPool::take_items(int thread) {
 void ThreadPool::run(int64_t items, int64_t grain, Body body, void* arg) {
   if (items <= 0) return;
   grain = std::max<int64_t>(grain, 1);
-  if (threads_.empty() || items <= grain) return body(arg, 0, items, 0);
+  if (threads_.empty() || items <= grain) {
+    body(arg, 0, items, 0);
+    return leave();
+  }
   loop_ = {body, arg, items, grain};
   next_.store(0, std::memory_order_relaxed);
   const uint32_t number = state_.load(std::memory_order_relaxed) & ~(kNumber - 1);

@@ -27,6 +27,9 @@ class ThreadPool {
   // Covers items [0, items), `grain` at a time, in any order, and returns when all are done. Bodies must not throw.
   void run(int64_t items, int64_t grain, Body body, void* arg);
 
+  // For bodies: has the calling thread call fn once, when it leaves the loop. For state that must not outlive the work.
+  static void when_leaving(void (*fn)());
+
  private:
   struct Loop {
     Body body = nullptr;

@@ -8,7 +8,7 @@ from tests.ops.support import ISAS
 
 @pytest.fixture(params=ISAS)
 def isa(request: pytest.FixtureRequest) -> str:
-    """Every kernel family that this processor supports."""
+    """Every kernel family that this processor supports, and AMX's loops over emulated tile instructions."""
     return str(request.param)
 
 

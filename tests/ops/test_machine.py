@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.ops.support import FAMILIES, ISAS, ops, pack, random, same_bits
+from tests.ops.support import FAMILIES, HOST_FAMILIES, ops, pack, random, same_bits
 
 
 def machine(root: Path, cgroup: str, mounts: str, files: dict[str, str]) -> str:
@@ -83,11 +83,27 @@ def test_the_family_can_be_lowered() -> None:
     assert selected("").stdout.strip() == ops.host_isa()
     for family in FAMILIES:
         done = selected(family)
-        if family in ISAS:
+        if family in HOST_FAMILIES:
             assert done.stdout.strip() == family
         else:
             assert "can only lower" in done.stderr
-    assert "allowed are scalar, avx2, avx512" in selected("avx1024").stderr
+    assert "allowed are scalar, avx2, avx512, amx" in selected("avx1024").stderr
+
+
+def test_no_engine_runs_on_emulated_tiles() -> None:
+    done = selected("amx-emulated")
+    assert done.returncode != 0
+    assert "for tests of kernels" in done.stderr
+    assert "allowed are scalar, avx2, avx512, amx" in done.stderr
+
+
+def test_amx_is_used_or_absent_or_its_refusal_has_a_reason() -> None:
+    features = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags"))
+    refusal = ops.amx_refusal()
+    if ops.host_isa() == "amx" or "amx_bf16" not in features.split():
+        assert refusal == ""
+    elif ops.host_isa() == "avx512":
+        assert "arch_prctl" in refusal or "XCR0" in refusal
 
 
 def test_a_pool_larger_than_the_machine_does_all_work_once() -> None:

@@ -18,7 +18,7 @@ from vajra.engine.api import FinishReason, SampledToken
 from vajra.engine.sampling import SamplingParams
 from vajra.engine.sampling_reference import sample
 
-FAMILIES = ("scalar", "avx2", "avx512")
+FAMILIES = ("scalar", "avx2", "avx512", "amx")
 HOST_FAMILIES = FAMILIES[: FAMILIES.index(isa()) + 1]
 OPTIONS = options(num_threads=2)
 VOCAB = 131

@@ -72,6 +72,8 @@ void run_loop(Context& ctx, int64_t items, int64_t grain, LoopBody body, void* a
   if (guard.error) std::rethrow_exception(guard.error);
 }
 
+void when_leaving_loop(void (*fn)()) { cpu::ThreadPool::when_leaving(fn); }
+
 void* scratch(Context& ctx, int thread, size_t bytes) { return ctx.arenas[size_t(thread) + 1].reserve(bytes); }
 
 namespace scalar {
@@ -83,14 +85,23 @@ extern const OpTable kTable;
 namespace avx512 {
 extern const OpTable kTable;
 }
+namespace amx {
+extern const OpTable kTable;
+}
+namespace amx_emulated {
+extern const OpTable kTable;
+}
 
 const OpTable& cpu_table(cpu::Isa isa) {
 #if defined(__x86_64__)
+  if (isa == cpu::Isa::kAmx) return amx::kTable;
   if (isa == cpu::Isa::kAvx512) return avx512::kTable;
   if (isa == cpu::Isa::kAvx2) return avx2::kTable;
 #endif
   (void)isa;
   return scalar::kTable;
 }
+
+const OpTable& emulated_amx_table() { return amx_emulated::kTable; }
 
 }  // namespace vajra::ops

@@ -20,6 +20,10 @@ ContextPtr make_cpu_context(int num_threads = 0);
 // The kernels of a family; isa must be one that the host supports (<= cpu::host_isa()).
 const OpTable& cpu_table(cpu::Isa isa);
 
+// The AMX family's loops over tile instructions written out in C++, on vectors of the portable family: slow, for tests
+// on processors without AMX. Engines never run on it.
+const OpTable& emulated_amx_table();
+
 // Whether attention and rope_kv support a head size: multiples of 16 up to 256.
 constexpr bool head_dim_supported(int d) { return d > 0 && d <= 256 && d % 16 == 0; }
 // Whether they support a block size: 8, 16, 32, 64 or 128.

@@ -1,4 +1,5 @@
-// The kernels of one family. Included by isa_<family>.cpp after vec_<family>.h, and compiled with that family's flags.
+// The kernels of one family. Included by isa_<family>.cpp after its vec_<vectors>.h, and compiled with that family's
+// flags.
 //
 // Nothing here, nor in what it includes, may instantiate a std:: template or define an inline function with external
 // linkage: the linker keeps one copy of such code, perhaps this one, for processors that cannot run it.
@@ -6,9 +7,14 @@
 #include "ops/convert.h"
 #include "ops/cpu/attention_plan.h"
 #include "ops/cpu/parallel.h"
+#include "ops/cpu/tiles.h"
 #include "ops/ops.h"
 // In order of use:
 #include "ops/cpu/microkernel.inl"
+//
+#ifdef VAJRA_TILES
+#include "ops/cpu/tile_product.inl"
+#endif
 //
 #include "ops/cpu/elementwise.inl"
 #include "ops/cpu/gemm.inl"

@@ -16,6 +16,9 @@ using LoopBody = void (*)(void* arg, int64_t begin, int64_t end, int thread);
 // throws (scratch may run out of memory) is thrown to the caller then.
 void run_loop(Context& ctx, int64_t items, int64_t grain, LoopBody body, void* arg);
 
+// For bodies: has the calling thread call fn once, when it leaves the loop.
+void when_leaving_loop(void (*fn)());
+
 // 64-byte aligned memory of a thread, or (thread -1) of the whole op. It stays valid until the next call for the
 // same thread with a larger size, and is not cleared.
 void* scratch(Context& ctx, int thread, size_t bytes);

@@ -5,11 +5,13 @@
 
 #include "ops/ops.h"
 
+#ifndef VAJRA_ISA_NS  // a family that stands on these vectors has its own
 #define VAJRA_ISA_NS avx512
 #define VAJRA_ISA_NAME "avx512"
+#endif
 #define VAJRA_INLINE static inline __attribute__((always_inline))
 
-namespace vajra::ops::avx512 {
+namespace vajra::ops::VAJRA_ISA_NS {
 
 using F = __m512;
 
@@ -141,4 +143,4 @@ VAJRA_INLINE void store_pairs(char* p, __m512bh pairs) { _mm512_storeu_si512(p, 
 constexpr int kInt8Rows = 8;
 constexpr int int8_panels(int rows) { return rows <= 4 ? 4 : 2; }
 
-}  // namespace vajra::ops::avx512
+}  // namespace vajra::ops::VAJRA_ISA_NS

@@ -7,11 +7,13 @@
 #include "ops/convert.h"
 #include "ops/ops.h"
 
+#ifndef VAJRA_ISA_NS  // a family that stands on these vectors has its own
 #define VAJRA_ISA_NS scalar
 #define VAJRA_ISA_NAME "scalar"
+#endif
 #define VAJRA_INLINE static inline __attribute__((always_inline))
 
-namespace vajra::ops::scalar {
+namespace vajra::ops::VAJRA_ISA_NS {
 
 // Sixteen lanes; the compiler splits it into whatever the processor has.
 typedef float F __attribute__((vector_size(64)));
@@ -179,4 +181,4 @@ VAJRA_INLINE void store_pairs(char* p, Dot<DType::kBF16>::B b) {
 constexpr int kInt8Rows = 4;
 constexpr int int8_panels(int) { return 1; }
 
-}  // namespace vajra::ops::scalar
+}  // namespace vajra::ops::VAJRA_ISA_NS

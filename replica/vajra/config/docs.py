@@ -59,7 +59,7 @@ _ENVIRONMENT = (
     (
         "VAJRA_ISA",
         "the best",
-        "Kernel family of the native engine: `scalar`, `avx2` or `avx512`, no better than the best.",
+        "Kernel family of the native engine: `scalar`, `avx2`, `avx512` or `amx`, no better than the best.",
     ),
     (
         "VAJRA_API_KEY",

@@ -59,6 +59,14 @@ class ops:  # a module inside the module, which a stub can only write as a class
         """host_isa(), lowered by VAJRA_ISA."""
 
     @staticmethod
+    def amx_refusal() -> str:
+        """Why AMX is not used on a processor that has it, or nothing."""
+
+    @staticmethod
+    def tile_dot(isa: str, a: npt.NDArray[np.uint16], b: npt.NDArray[np.uint16], c: _Floats) -> _Floats:
+        """c[m, 16] + a[m, 32] b[16, 32] by one TDPBF16PS of isa amx or amx-emulated; b is [k / 2, (column, k % 2)]."""
+
+    @staticmethod
     def usable_cpus(root: str = "") -> int:
         """Processors that affinity mask and cgroup quota allow."""
 
@@ -85,7 +93,7 @@ class ops:  # a module inside the module, which a stub can only write as a class
         def __init__(self, seqs: Sequence[tuple[int, int, Sequence[int]]], pool: ops.KvPool) -> None: ...
 
     class Ops:
-        """A kernel family with a thread pool."""
+        """A kernel family, or amx-emulated, with a thread pool."""
 
         def __init__(self, isa: str, threads: int = 1) -> None: ...
         def gemm(self, a: _Array, w: ops.Matrix, bias: _Floats | None = None, c: _Floats | None = None) -> _Floats:
