@@ -36,6 +36,10 @@ ModelConfig config_from(nb::handle spec) {
   c.qkv_bias = attribute<bool>(spec, "qkv_bias");
   c.qk_norm = attribute<bool>(spec, "qk_norm");
   c.dtype = dtype_from(attribute<std::string>(spec, "dtype"));
+  const std::string quantization = attribute<std::string>(spec, "quantization");
+  if (quantization != "none" && quantization != "int8")
+    throw std::invalid_argument("quantization is '" + quantization + "'; allowed: none, int8");
+  c.int8 = quantization == "int8";
   nb::object rope = spec.attr("rope");
   for (double f : attribute<std::vector<double>>(rope, "inv_freq")) c.inv_freq.push_back(float(f));
   c.attention_factor = float(attribute<double>(rope, "attention_factor"));

@@ -29,6 +29,8 @@ void ModelConfig::check() const {
           "intermediate_size " + num(intermediate_size) + " is odd; the kernels take pairs");
   require(num_heads % num_kv_heads == 0,
           "num_heads " + num(num_heads) + " is not a multiple of num_kv_heads " + num(num_kv_heads));
+  require(!int8 || dtype == ops::DType::kBF16,
+          "quantization int8 multiplies in bfloat16; set dtype to bfloat16 (or auto)");
   require(int64_t(inv_freq.size()) * 2 == head_dim, "rope.inv_freq has " + num(int64_t(inv_freq.size())) +
                                                         " values; head_dim / 2 = " + num(head_dim / 2) + " are needed");
 }

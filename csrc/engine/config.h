@@ -18,6 +18,7 @@ struct ModelConfig {
   float rms_norm_eps = 0;
   bool tie_embeddings = false, qkv_bias = false, qk_norm = false;
   ops::DType dtype = ops::DType::kF32;
+  bool int8 = false;            // matrices are kept in int8 (ops::pack_int8_rows)
   std::vector<float> inv_freq;  // head_dim / 2
   float attention_factor = 1;
 

@@ -26,10 +26,10 @@ struct Walk {
   ops::PackedMatrix matrix(int64_t k, std::initializer_list<std::pair<std::string, int64_t>> stacked) {
     int64_t n = 0;
     for (auto& [name, rows] : stacked) n += rows;
-    const size_t at = take(ops::packed_bytes(config.dtype, n, k));
+    const size_t at = take(config.int8 ? ops::int8_bytes(n, k) : ops::packed_bytes(config.dtype, n, k));
     int64_t row = 0;
     for (auto& [name, rows] : stacked) note(name, at, n, k, row, rows), row += rows;
-    return {base != nullptr ? base + at : nullptr, n, k, config.dtype};
+    return {base != nullptr ? base + at : nullptr, n, k, config.dtype, config.int8};
   }
   const float* vector(std::initializer_list<std::pair<std::string, int64_t>> stacked) {
     int64_t n = 0;

@@ -95,6 +95,8 @@ void Weights::put(const std::string& name, const void* data, ops::DType dtype, i
   if (s.k == 0) {
     float* out = reinterpret_cast<float*>(dst) + s.row0;
     for (int64_t i = 0; i < rows; ++i) out[i] = to_float(data, dtype, i);
+  } else if (config_.int8) {
+    ops::pack_int8_rows(dst, s.n, s.k, s.row0, s.rows, data, dtype);
   } else {
     ops::pack_rows(dst, config_.dtype, s.n, s.k, s.row0, s.rows, data, dtype);
   }

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from vajra.config import API_VERSION, KIND, VajraDeployment, check_supported, local_notices
+from vajra.config import API_VERSION, KIND, ConfigError, VajraDeployment, check_supported, local_notices
 from vajra.config.options import Scope
 from vajra.config.table import Row, leaves
 
@@ -102,6 +102,36 @@ def test_an_accelerator_is_what_the_build_has() -> None:
     assert check_supported(torch, accelerators=("CPU", "GPU")) == []
 
 
+@pytest.mark.parametrize(
+    ("spec", "problems"),
+    [
+        ({"model": {"name": "m", "quantization": "Int8", "dtype": "Auto"}}, []),
+        ({"model": {"name": "m", "quantization": "Int8", "dtype": "BFloat16"}}, []),
+        ({"model": {"name": "m", "quantization": "Int8"}}, ["None with dtype Float16"]),
+        (
+            {
+                "model": {"name": "m", "quantization": "Int8", "dtype": "Float32"},
+                "worker": {"executionBackend": "Python"},
+            },
+            ["None with dtype Float32", "None with executionBackend Python"],
+        ),
+    ],
+)
+def test_int8_weights_need_bfloat16_and_the_native_engine(spec: dict[str, Any], problems: list[str]) -> None:
+    faults = check_supported(deployment(**spec))
+    assert [fault.path for fault in faults] == ["spec.model.quantization"] * len(problems)
+    assert all(problem in str(fault) for fault, problem in zip(faults, problems, strict=True))
+
+
+def test_quantization_by_name() -> None:
+    assert VajraDeployment.for_model("smollm2-135m-instruct").quantization == "none"
+    made = VajraDeployment.for_model("smollm2-135m-instruct", quantization="int8")
+    assert made.quantization == "int8"
+    assert VajraDeployment.from_dict(made.to_dict()) == made
+    with pytest.raises(ConfigError, match=r"spec\.model\.quantization"):
+        VajraDeployment.for_model("smollm2-135m-instruct", quantization="int4")
+
+
 CLUSTER: dict[str, tuple[dict[str, Any], list[str]]] = {
     "secret": (
         {"model": {"name": "m", "tokenSecretRef": {"name": "hf"}}},
@@ -161,6 +191,7 @@ def test_every_option_is_acted_on_refused_or_named(row: Row) -> None:
         "spec.model.source.hostPath.path",
         "spec.resources.accelerator.type",
         "spec.model.servedName",
+        "spec.model.quantization",
         "spec.drain.timeoutSeconds",
         "spec.networking.grpcPort",
         "spec.networking.openAIPort",

@@ -46,6 +46,11 @@ QWEN3 = replace(
 VARIANTS = (LLAMA, MISTRAL, QWEN2, QWEN3)
 
 
+def int8(spec: ModelSpec) -> ModelSpec:
+    """The model with int8 weights."""
+    return replace(spec, dtype="bfloat16", quantization="int8")
+
+
 class RandomWeights:
     """Weights that depend on a tensor's name alone; matrices in the model's dtype."""
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.engine.conftest import OPTIONS, MakeEngine
 from tests.engine.driver import Request, Schedule, Trace, run, same
-from tests.engine.models import LLAMA, QWEN2, VARIANTS
+from tests.engine.models import LLAMA, QWEN2, VARIANTS, int8
 
 from vajra.engine import SamplingParams
 from vajra.models.spec import ModelSpec
@@ -53,9 +53,9 @@ SCHEDULES = (
 )
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "int8"])
 def test_schedule_never_shows(family: str, dtype: str, make_engine: MakeEngine) -> None:
-    spec = replace(LLAMA, dtype=dtype)
+    spec = int8(LLAMA) if dtype == "int8" else replace(LLAMA, dtype=dtype)
     work = requests(spec, 12, 300)
     alone = traces(make_engine, spec, work, Schedule(), threads=1)
     for how, threads in SCHEDULES:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from tests.engine.conftest import OPTIONS
 from tests.engine.driver import Request, Schedule, run
-from tests.engine.models import LLAMA, QWEN2, QWEN3, RandomWeights, rope
+from tests.engine.models import LLAMA, QWEN2, QWEN3, RandomWeights, int8, rope
 
 from vajra.engine import Engine, SamplingParams, create_engine, kv_block_bytes
 from vajra.engine._native import ModelConfig
@@ -53,7 +53,10 @@ def test_another_key_or_dtype_is_another_file(packed: Path) -> None:
     for dtype, key in (("bfloat16", "a"), ("bfloat16", "b"), ("float16", "a")):
         spec = replace(LLAMA, dtype=dtype)
         create_engine(spec, RandomWeights(spec), OPTIONS, cache_key=key).close()
-    assert len(list(packed.glob("*.bin"))) == 3
+    create_engine(int8(LLAMA), RandomWeights(int8(LLAMA)), OPTIONS, cache_key="a").close()
+    files = sorted(packed.glob("*.bin"), key=lambda path: path.stat().st_size)
+    assert len(files) == 4
+    assert files[0].stat().st_size < 0.7 * files[1].stat().st_size  # int8 beside 16 bits
 
 
 @pytest.mark.parametrize("damage", ["truncate", "magic", "descriptor", "empty"])
@@ -225,10 +228,11 @@ def test_fingerprints_tell_weights_and_dtypes_apart() -> None:
         create_engine(LLAMA, RandomWeights(LLAMA), replace(OPTIONS, block_size=8, num_threads=1)),
         create_engine(LLAMA, Other(LLAMA), OPTIONS),
         create_engine(half, RandomWeights(half), OPTIONS),
+        create_engine(int8(LLAMA), RandomWeights(int8(LLAMA)), OPTIONS),
     ]
     prints = [e.fingerprint for e in made]
     assert prints[0] == prints[1]
-    assert len(set(prints)) == 3
+    assert len(set(prints)) == 4
 
 
 def test_kv_block_bytes() -> None:
@@ -245,6 +249,8 @@ def test_kv_block_bytes() -> None:
         ({"num_kv_heads": 3}, {}, "num_heads 4 is not a multiple of num_kv_heads 3"),
         ({"rope": rope(32)}, {}, "rope.inv_freq has 16 values"),
         ({"dtype": "int8"}, {}, "dtype is 'int8'; allowed"),
+        ({"quantization": "int4"}, {}, "quantization is 'int4'; allowed: none, int8"),
+        ({"quantization": "int8"}, {}, "int8 multiplies in bfloat16"),
         ({}, {"block_size": 12}, "block_size is 12; allowed: 8, 16, 32, 64, 128"),
         ({}, {"num_blocks": 0}, "num_blocks is 0"),
         ({}, {"num_threads": 0}, "num_threads is 0"),
@@ -261,3 +267,8 @@ def test_an_unknown_isa_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VAJRA_ISA", "sse9")
     with pytest.raises(ValueError, match="sse9"):
         create_engine(LLAMA, RandomWeights(LLAMA), OPTIONS)
+
+
+def test_the_torch_engine_refuses_int8() -> None:
+    with pytest.raises(ValueError, match="the torch engine has none"):
+        create_engine(int8(LLAMA), RandomWeights(int8(LLAMA)), OPTIONS, native=False)

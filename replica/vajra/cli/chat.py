@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vajra.cli.deployment import DtypeOption, ManifestOption, MaxModelLenOption
+from vajra.cli.deployment import DtypeOption, ManifestOption, MaxModelLenOption, QuantizationOption
 
 
 def chat(
@@ -20,6 +20,7 @@ def chat(
     manifest: ManifestOption = None,
     api_key: Annotated[str | None, typer.Option(envvar="VAJRA_API_KEY", help="Bearer token for the server.")] = None,
     dtype: DtypeOption = None,
+    quantization: QuantizationOption = None,
     max_model_len: MaxModelLenOption = None,
     system: Annotated[str | None, typer.Option(help="What the model is told first.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of each answer.")] = 512,
@@ -42,7 +43,7 @@ def chat(
             url=url,
             manifest=manifest,
             api_key=api_key,
-            overrides={"dtype": dtype, "max_model_len": max_model_len},
+            overrides={"dtype": dtype, "quantization": quantization, "max_model_len": max_model_len},
             system=system,
             max_tokens=max_tokens,
             temperature=temperature,

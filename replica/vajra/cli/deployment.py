@@ -17,6 +17,9 @@ DEFAULT_MODEL = "smollm2-135m-instruct"
 
 ManifestOption = Annotated[Path | None, typer.Option("-f", "--manifest", help="A VajraDeployment manifest (YAML).")]
 DtypeOption = Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16; auto by default.")]
+QuantizationOption = Annotated[
+    str | None, typer.Option(help="none, or int8: weights in 8 bits, arithmetic in bfloat16; none by default.")
+]
 MaxModelLenOption = Annotated[int | None, typer.Option(min=1, help="Longest prompt plus answer, in tokens.")]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vajra.cli.deployment import DtypeOption, ManifestOption, MaxModelLenOption
+from vajra.cli.deployment import DtypeOption, ManifestOption, MaxModelLenOption, QuantizationOption
 from vajra.cli.output import Format, FormatOption
 
 
@@ -24,6 +24,7 @@ def generate(
     model: Annotated[str | None, typer.Option(help="The model; smollm2-135m-instruct by default.")] = None,
     manifest: ManifestOption = None,
     dtype: DtypeOption = None,
+    quantization: QuantizationOption = None,
     max_model_len: MaxModelLenOption = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of each answer.")] = 128,
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest token always.")] = 0.0,
@@ -56,7 +57,7 @@ def generate(
             jsonl=jsonl,
             model=model,
             manifest=manifest,
-            overrides={"dtype": dtype, "max_model_len": max_model_len},
+            overrides={"dtype": dtype, "quantization": quantization, "max_model_len": max_model_len},
         ),
         SamplingParams(
             n=n,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vajra.cli.deployment import DtypeOption, ManifestOption, MaxModelLenOption
+from vajra.cli.deployment import DtypeOption, ManifestOption, MaxModelLenOption, QuantizationOption
 
 
 def serve(
@@ -26,6 +26,7 @@ def serve(
         str | None, typer.Option(envvar="VAJRA_API_KEY", help="Ask every client for this bearer token.")
     ] = None,
     dtype: DtypeOption = None,
+    quantization: QuantizationOption = None,
     max_model_len: MaxModelLenOption = None,
     num_replicas: Annotated[int | None, typer.Option(min=1, help="Replicas on this machine.")] = None,
     max_batch_size: Annotated[int | None, typer.Option(min=1, help="Sequences in one batch.")] = None,
@@ -56,6 +57,7 @@ def serve(
         manifest,
         {
             "dtype": dtype,
+            "quantization": quantization,
             "max_model_len": max_model_len,
             "num_replicas": num_replicas,
             "max_batch_size": max_batch_size,

@@ -78,6 +78,11 @@ class VajraDeployment:
         """The model's name for clients: servedName, else the model's name."""
         return self.spec.model.served_name or self.spec.model.name
 
+    @property
+    def quantization(self) -> str:
+        """How matrices are kept, an extension without a place in the reference's classes: "none" or "int8"."""
+        return self.spec.model.quantization.lower()
+
     # -- in ------------------------------------------------------------------------------------------------------
 
     @classmethod
@@ -115,6 +120,7 @@ class VajraDeployment:
         metrics_config: MetricsConfig | None = None,
         name: str | None = None,
         served_name: str | None = None,
+        quantization: str = "none",
         accelerator: Literal["GPU", "CPU"] = "CPU",
     ) -> Self:
         """From the reference's classes; what is left out has the reference's defaults.
@@ -129,6 +135,7 @@ class VajraDeployment:
         )
         if served_name is not None:
             spec["model"]["servedName"] = served_name
+        spec["model"]["quantization"] = str(quantization).capitalize()
         spec["resources"] = {"accelerator": {"type": accelerator}}
         name = name if name is not None else object_name(spec["model"]["name"])
         return cls.from_dict({"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": spec})
@@ -141,6 +148,7 @@ class VajraDeployment:
         *,
         name: str | None = None,
         served_name: str | None = None,
+        quantization: str = "none",
         accelerator: Literal["GPU", "CPU"] = "CPU",
         **overrides: Any,
     ) -> Self:
@@ -152,7 +160,9 @@ class VajraDeployment:
         if re.match(r"[./~]", ref) or Path(ref).expanduser().exists():
             ref = str(Path(ref).expanduser().absolute())
         configs = apply_overrides({"model": ref, "dtype": dtype, **overrides})
-        return cls.from_configs(**configs, name=name, served_name=served_name, accelerator=accelerator)
+        return cls.from_configs(
+            **configs, name=name, served_name=served_name, quantization=quantization, accelerator=accelerator
+        )
 
     # -- out -----------------------------------------------------------------------------------------------------
 

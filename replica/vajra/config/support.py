@@ -30,7 +30,18 @@ def check_supported(deployment: VajraDeployment, *, accelerators: Collection[str
     elif device == "GPU" and spec.worker.execution_backend == "Native":
         hint = "the native engine of this version runs on CPUs"
         errors.append(ConfigError("spec.worker.executionBackend", "Native", "Python with accelerator GPU", hint))
-    return errors
+    return [*errors, *_quantization_faults(spec)]
+
+
+def _quantization_faults(spec: VajraDeploymentSpec) -> Iterator[ConfigError]:
+    path, kind, dtype = "spec.model.quantization", spec.model.quantization, spec.model.dtype
+    if kind == "None":
+        return
+    if dtype not in ("BFloat16", "Auto"):
+        hint = "its products are taken in bfloat16; say dtype: BFloat16"
+        yield ConfigError(path, kind, f"None with dtype {dtype}", hint)
+    if spec.worker.execution_backend != "Native":
+        yield ConfigError(path, kind, "None with executionBackend Python", "only the native engine quantizes")
 
 
 def local_notices(deployment: VajraDeployment) -> list[str]:

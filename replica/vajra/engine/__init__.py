@@ -56,6 +56,11 @@ def create_engine(
         from vajra.engine.native import NativeEngine
 
         return NativeEngine(spec, weights, options, cache_key=cache_key)
+    if spec.quantization != "none":
+        raise ValueError(
+            f"quantization is {spec.quantization}; the torch engine has none. Set quantization to none, or "
+            "use_native_execution_backend to true"
+        )
     from vajra.engine.torch_engine import TorchEngine
 
     return TorchEngine(spec, weights, options)

@@ -62,8 +62,8 @@ class NativeEngine:
         self._engine = _native.Engine(packed, options)
         content = cache_key if cache_key is not None else f"{packed.content_hash():016x}"
         self.fingerprint = (
-            f"weights={content} layers={spec.num_layers} dtype={spec.dtype} tp=1 kernels={self._engine.kernels} "
-            f"numerics={_native.NUMERICS_VERSION}"
+            f"weights={content} layers={spec.num_layers} dtype={spec.dtype} quantization={spec.quantization} tp=1 "
+            f"kernels={self._engine.kernels} numerics={_native.NUMERICS_VERSION}"
         )
 
     def add_sequence(

@@ -37,7 +37,7 @@ def descriptor(spec: ModelSpec, cache_key: str) -> str:
         f"layers={spec.num_layers} heads={spec.num_heads}/{spec.num_kv_heads}x{spec.head_dim} "
         f"tied={spec.tie_embeddings:d} qkv_bias={spec.qkv_bias:d} qk_norm={spec.qk_norm:d}"
     )
-    return f"pack={PACK_VERSION} dtype={spec.dtype} {shape} content={cache_key}"
+    return f"pack={PACK_VERSION} dtype={spec.dtype} quantization={spec.quantization} {shape} content={cache_key}"
 
 
 def load_weights(spec: ModelSpec, source: WeightSource, cache_key: str | None) -> _native.Weights:

@@ -76,10 +76,12 @@ class LoadedModel:
         return self.resolved.content_key
 
 
-def resolve(model_config: ModelConfig, *, device: str = "cpu", progress: Progress | None = None) -> ResolvedModel:
+def resolve(
+    model_config: ModelConfig, *, device: str = "cpu", quantization: str = "none", progress: Progress | None = None
+) -> ResolvedModel:
     """Finds the model and reads its configuration; fetches no weights, except with a GGUF file, which is one whole.
 
-    `device` ("cpu" or "cuda") decides what dtype "auto" means. Raises ModelError.
+    `device` ("cpu" or "cuda") and `quantization` ("none" or "int8") decide what dtype "auto" means. Raises ModelError.
     """
     where = locate(
         model_config.model,
@@ -105,7 +107,8 @@ def resolve(model_config: ModelConfig, *, device: str = "cpu", progress: Progres
     spec = dataclasses.replace(
         description.spec,
         num_layers=_num_layers(model_config.override_num_layers, checkpoint_layers, where.path),
-        dtype=_dtype(model_config.dtype, description.spec.dtype, device, notices),
+        dtype=_dtype(model_config.dtype, description.spec.dtype, device, quantization, notices),
+        quantization=quantization,
     )
     load_format = "dummy" if model_config.load_format == "dummy" else weights_format
     return ResolvedModel(
@@ -130,12 +133,15 @@ def resolve(model_config: ModelConfig, *, device: str = "cpu", progress: Progres
     )
 
 
-def load(model_config: ModelConfig, *, device: str = "cpu", progress: Progress | None = None) -> LoadedModel:
+def load(
+    model_config: ModelConfig, *, device: str = "cpu", quantization: str = "none", progress: Progress | None = None
+) -> LoadedModel:
     """Resolves the model, fetches what is missing of it, and opens its weights: names and shapes are checked here.
 
     Raises ModelError, naming file and tensor, when they do not fit the configuration.
     """
-    return load_resolved(resolve(model_config, device=device, progress=progress), progress=progress)
+    resolved = resolve(model_config, device=device, quantization=quantization, progress=progress)
+    return load_resolved(resolved, progress=progress)
 
 
 def load_resolved(resolved: ResolvedModel, *, progress: Progress | None = None) -> LoadedModel:
@@ -194,9 +200,18 @@ def _num_layers(override: int | None, layers: int, path: Path) -> int:
     return override
 
 
-def _dtype(asked: str, checkpoint: str, device: str, notices: list[str]) -> str:
+def _dtype(asked: str, checkpoint: str, device: str, quantization: str, notices: list[str]) -> str:
+    if quantization not in ("none", "int8"):
+        raise ModelError(f"quantization {quantization!r} is unknown; none and int8 are allowed.")
+    if quantization == "int8" and asked not in ("auto", "bfloat16"):
+        raise ModelError(
+            f"quantization int8 computes in bfloat16, but dtype is {asked}. Set dtype to bfloat16 or auto, or "
+            "quantization to none."
+        )
     if asked != "auto":
         dtype = asked
+    elif quantization == "int8":
+        dtype = "bfloat16"
     elif checkpoint == "float32":
         dtype = "bfloat16" if device == "cpu" else "float16"
     else:

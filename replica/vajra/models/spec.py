@@ -46,3 +46,4 @@ class ModelSpec:
     dtype: str  # float32, float16 or bfloat16: the resolved compute and storage dtype
     eos_token_ids: tuple[int, ...]
     bos_token_id: int | None
+    quantization: str = "none"  # of matrices in the engine: none, or int8 with a scale per group along k

@@ -35,7 +35,11 @@ def load_engine(init: Init, progress: Callable[[str, float], None]) -> LoadedEng
     config = deployment.replica_config
     scheduler = config.scheduler_config
     max_batch_tokens = max_tokens_per_batch(scheduler)
-    model = load(config.model_config, progress=lambda _, done, total: progress("WeightDownload", _part(done, total)))
+    model = load(
+        config.model_config,
+        quantization=deployment.quantization,
+        progress=lambda _, done, total: progress("WeightDownload", _part(done, total)),
+    )
     block_size = config.cache_config.block_size
     num_blocks = num_kv_blocks(
         model.spec,

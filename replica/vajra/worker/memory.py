@@ -13,12 +13,15 @@ class OutOfMemory(Exception):
 
 
 def weight_bytes(spec: ModelSpec) -> int:
-    """Bytes of the packed weights."""
+    """Bytes of the packed weights, about."""
     attention = spec.hidden_size * spec.head_dim * (2 * spec.num_heads + 2 * spec.num_kv_heads)
     layer = attention + 3 * spec.hidden_size * spec.intermediate_size
     # A tied matrix is packed once: rows are looked up in the panels that the logits multiply.
     embeddings = spec.vocab_size * spec.hidden_size * (1 if spec.tie_embeddings else 2)
-    return (layer * spec.num_layers + embeddings) * _DTYPE_BYTES[spec.dtype]
+    elements = layer * spec.num_layers + embeddings
+    if spec.quantization == "int8":
+        return elements + elements // 8  # a float32 scale per 32 weights
+    return elements * _DTYPE_BYTES[spec.dtype]
 
 
 def activation_bytes(spec: ModelSpec, max_batch_tokens: int, max_batch_size: int) -> int:

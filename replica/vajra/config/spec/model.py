@@ -144,6 +144,12 @@ class ModelSection:
     dtype: Literal["Float16", "BFloat16", "Float32", "Auto"] = option(
         default="Float16", reference="dtype", conversion=words("Float16", "BFloat16", "Float32", "Auto")
     )
+    quantization: Literal["None", "Int8"] = option(
+        default="None",
+        doc="An extension of ours, without a counterpart among the reference's classes. Int8: matrices are kept as "
+        "8-bit integers with a scale per 32 weights, 9 bits each instead of 16; activations and KV cache stay "
+        "bfloat16. Needs dtype BFloat16, or Auto, which then is BFloat16; native engine only.",
+    )
     load_format: Literal["Auto", "PT", "Safetensors", "GGUF", "Dummy"] = option(
         default="Auto", reference="load_format", conversion=words("Auto", "PT", "Safetensors", "GGUF", "Dummy")
     )
