@@ -10,12 +10,14 @@ from typing import TypeVar
 from bench.engines import ENGINES, Engine
 from bench.machine import usable_cpus
 from bench.peers.layout import Layout
+from bench.processes import end_on_signal
 
 T = TypeVar("T")
 
 
 def parser(module: str, doc: str | None) -> argparse.ArgumentParser:
-    """A parser with --peers, --engines, --threads and -o."""
+    """A parser with --peers, --threads and -o; from now on SIGTERM ends the program's engines too."""
+    end_on_signal()
     found = argparse.ArgumentParser(
         prog=f"python -m bench.{module}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )

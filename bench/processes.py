@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -19,6 +20,8 @@ from typing import Any, Self
 import psutil
 from bench.engines import ROOT, Engine, Launch, Setting
 from bench.peers.protocol import Prompts
+
+from vajra.worker.process import die_with_parent
 
 _START_SECONDS = 600
 
@@ -54,6 +57,7 @@ class _Process:
                 stderr=output,
                 text=True,
                 start_new_session=True,
+                preexec_fn=die_with_parent,  # a stopped engine would outlive us for ever
             )
 
     @contextmanager
@@ -166,6 +170,11 @@ class Server(_Process):
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
+
+
+def end_on_signal() -> None:
+    """Lets SIGTERM unwind as Ctrl-C does, so that `finally` ends the engines."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 def free_port() -> int:
