@@ -127,6 +127,25 @@ def test_formats(name: str, tmp_path: Path, tokenizer: Tokenizer) -> None:
     QUICK[name](tmp_path, tokenizer)
 
 
+def test_int8_weights(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    """No oracle has their bits: an answer is that of the prompt alone, in every start, and names what made it."""
+    folder = save(tmp_path / "model", "llama", tokenizer)
+    greedy = SamplingParams(temperature=0, max_tokens=NEW_TOKENS, ignore_eos=True)
+    fingerprints, answers = [], []
+    for quantization in ["int8", "int8", "none"]:
+        with LLM(str(folder), dtype="bfloat16", quantization=quantization, max_model_len=128) as llm:
+            results = llm.generate(PROMPTS, greedy, progress_bar=False)
+            alone = [llm.generate(prompt, greedy, progress_bar=False)[0] for prompt in PROMPTS]
+            fingerprints.append(llm.model.fingerprint)
+            assert llm.model.dtype == "bfloat16"
+        answers.append([result.token_ids for result in results])
+        assert answers[-1] == [result.token_ids for result in alone]
+        assert f" quantization={quantization} " in fingerprints[-1]
+    assert len({token for sequence in answers[0] for token in sequence}) > 8
+    assert answers[0] == answers[1]  # packed, then mapped from the cache
+    assert fingerprints[0] == fingerprints[1]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 @pytest.mark.parametrize("tie", [False, True])

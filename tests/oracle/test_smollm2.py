@@ -59,7 +59,7 @@ def through_int8(weight: torch.Tensor) -> torch.Tensor:
 
 
 class Oracle:
-    """The model in transformers: of any dtype, or "int8", float32 on such weights. A test of their own checks weights."""
+    """The model in transformers: of any dtype, or "int8", float32 on such weights. Weights are tested separately."""
 
     def __init__(self) -> None:
         model = load(ModelConfig(model=DEFAULT_MODEL, dtype="float32"))
