@@ -82,6 +82,15 @@ async def until_idle(gateway: Gateway) -> None:
 
 
 async def test_a_killed_replica_or_worker_changes_no_stream(checkpoint: Path) -> None:
+    # On a busy machine this process may hear of the first tokens when the replicas have made the last ones.
+    for _ in range(5):
+        if await every_kill_hits_and_changes_nothing(checkpoint):
+            return
+    pytest.fail("nothing ran where it was killed, five times")
+
+
+async def every_kill_hits_and_changes_nothing(checkpoint: Path) -> bool:
+    """False as soon as a kill comes too late to hit a stream."""
     requests = [request(f"prompt {i}", LONG, seed=i, temperature=1.0, frequency_penalty=0.1) for i in range(6)]
     async with gateway(checkpoint, replicas=2) as running:
         expected = await asyncio.gather(*(collect(running, each) for each in requests))
@@ -100,13 +109,14 @@ async def test_a_killed_replica_or_worker_changes_no_stream(checkpoint: Path) ->
         for kill in (kill_replica, kill_worker, kill_replica):
             await until_serving(running)
             others = [collect(running, each) for each in requests[1:]]
-            got = await asyncio.gather(collect(running, requests[0], 100, kill), *others)
+            got = await asyncio.gather(collect(running, requests[0], 10, kill), *others)
             assert [(ids, text) for ids, text, _ in got] == [(ids, text) for ids, text, _ in expected]
-            lost = [usage for _, _, usage in got if usage.failovers]
-            assert lost, "nothing ran where it was killed"
             assert not any(usage.inexact for _, _, usage in got)
+            if not any(usage.failovers for _, _, usage in got):
+                return False
         assert running.replicas[0].restarts == 2
         assert await metric(running, "vajra_failovers_total") > 0
+        return True
 
 
 async def test_the_only_replica_comes_back_and_its_requests_go_on(checkpoint: Path) -> None:
