@@ -77,6 +77,31 @@ def test_dtype(tmp_path: Path, checkpoint: str, asked: str, device: str, expecte
     assert says_so == (expected == "float16" and device == "cpu")
 
 
+@pytest.mark.parametrize("checkpoint", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_int8_makes_auto_bfloat16(tmp_path: Path, checkpoint: str, device: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config_of(torch_dtype=checkpoint)))
+    config = ModelConfig(model=str(tmp_path), load_format="dummy", dtype="auto", max_model_len=64)
+    resolved = models.resolve(config, device=device, quantization="int8")
+    assert (resolved.spec.dtype, resolved.spec.quantization) == ("bfloat16", "int8")
+    assert resolved.notices == ()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "quantization", "problem"),
+    [
+        ("float32", "int8", r"int8 computes in bfloat16, but dtype is float32\. Set dtype to bfloat16 or auto"),
+        ("float16", "int8", r"int8 computes in bfloat16, but dtype is float16\. Set dtype to bfloat16 or auto"),
+        ("auto", "int4", r"quantization 'int4' is unknown; none and int8 are allowed"),
+    ],
+)
+def test_quantization_that_does_not_fit(tmp_path: Path, dtype: str, quantization: str, problem: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config_of()))
+    config = ModelConfig(model=str(tmp_path), load_format="dummy", dtype=dtype)
+    with pytest.raises(models.ModelError, match=problem):
+        models.resolve(config, quantization=quantization)
+
+
 def test_missing_dtype_is_told(tmp_path: Path) -> None:
     resolved = resolve(tmp_path, config_of(torch_dtype=...), max_model_len=64)
     assert resolved.spec.dtype == "bfloat16"
