@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.engine.conftest import OPTIONS
+from tests.engine.models import LLAMA, RandomWeights
 from tests.replica.harness import Replica, manifest, request
 
 from vajra.config import ModelConfig
-from vajra.engine import kv_block_bytes
+from vajra.engine import create_engine, kv_block_bytes
 from vajra.models import resolve
-from vajra.worker.memory import OutOfMemory, fixed_bytes, num_kv_blocks
+from vajra.worker.memory import OutOfMemory, fixed_bytes, num_kv_blocks, weight_bytes
 
 PROMPT = list(range(40))
 CONTEXT, BLOCK_SIZE, BATCH_SIZE, CHUNK = 256, 16, 8, 64
@@ -67,3 +70,19 @@ def test_too_little_memory_for_one_sequence_says_what_to_change(checkpoint: Path
     assert blocks(1 << 40) == BATCH_SIZE * CONTEXT // BLOCK_SIZE, "more than a full batch can use"
     with pytest.raises(OutOfMemory, match=r"KV blocks for 240 tokens\. Lower model\.maxModelLen"):
         blocks(memory_for(checkpoint, 15))
+
+
+@pytest.mark.parametrize("tie", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "quantization"),
+    [("float32", "none"), ("float16", "none"), ("bfloat16", "none"), ("bfloat16", "int8")],
+)
+def test_weights_take_what_was_planned(
+    dtype: str, quantization: str, tie: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VAJRA_CACHE", str(tmp_path))
+    spec = replace(LLAMA, vocab_size=2048, hidden_size=256, intermediate_size=512, tie_embeddings=tie)
+    spec = replace(spec, dtype=dtype, quantization=quantization)
+    create_engine(spec, RandomWeights(spec), OPTIONS, cache_key="k").close()
+    [packed] = (tmp_path / "packed").glob("*.bin")
+    assert weight_bytes(spec) == pytest.approx(packed.stat().st_size, rel=0.01)  # without norms and the description
