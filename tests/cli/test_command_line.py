@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+
+from vajra.cli.versions import tree_version
 
 COMMANDS = [
     ["serve"], ["chat"], ["generate"], ["bench"], ["version"],
@@ -49,7 +54,39 @@ def test_help_imports_nothing_slow() -> None:
 def test_version_is_data_too() -> None:
     result = vajra("version", "-o", "json")
     assert result.returncode == 0, result.stderr
-    assert {"vajra", "python", "kernels"} <= set(json.loads(result.stdout))
+    told = json.loads(result.stdout)
+    assert {"vajra", "python", "kernels"} <= set(told)
+    plain = vajra("--version")
+    assert (plain.returncode, plain.stdout) == (0, told["vajra"] + "\n"), plain.stderr
+    assert re.fullmatch(r"\d+\.\d+\S*", told["vajra"])
+
+
+def test_a_source_tree_knows_its_version(tmp_path: Path) -> None:
+    tree = Path(__file__).parents[2] / "pyproject.toml"
+    assert tree_version(tree) == tomllib.loads(tree.read_text())["project"]["version"]
+    other = tmp_path / "pyproject.toml"
+    for text in (None, "no toml", '[project]\nname = "other"\nversion = "9.9"\n', '[project]\nname = "vajra"\n'):
+        if text is not None:
+            other.write_text(text)
+        assert tree_version(other) is None
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["--help"], ["serve", "--help"], ["--version"], ["version"], ["config", "show"], ["config", "schema"]],
+    ids=" ".join,
+)
+def test_a_reader_that_stops_is_no_failure(command: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)  # as after `| head -1`, from the first byte on
+    try:
+        told = subprocess.run(
+            [sys.executable, "-m", "vajra.cli", *command],
+            stdout=writing, stderr=subprocess.PIPE, text=True, timeout=120, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(writing)
+    assert (told.returncode, told.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -65,6 +102,11 @@ def test_version_is_data_too() -> None:
         (["generate"], 2, "stdin holds no prompts"),
         (["generate", "--file", "absent.txt"], 2, "cannot read prompts from absent.txt"),
         (["srve"], 2, "No such command"),
+        ([], 2, "Commands:"),
+        (["serve", "manifests/smollm2.yaml"], 2, "give it with -f: -f manifests/smollm2.yaml"),
+        (["config", "validate"], 2, "vajra config validate -f deployment.yaml"),
+        (["config", "validate", "one.yaml", "-f", "two.yaml"], 2, "two manifests: one.yaml and -f two.yaml"),
+        (["config", "show", "one.yaml", "-f", "two.yaml"], 2, "two manifests: one.yaml and -f two.yaml"),
     ],
 )
 def test_faults_of_users_are_one_screen_without_a_traceback(arguments: list[str], code: int, says: str) -> None:
@@ -72,7 +114,7 @@ def test_faults_of_users_are_one_screen_without_a_traceback(arguments: list[str]
     assert result.returncode == code, result.stderr
     assert says in result.stderr
     assert "Traceback" not in result.stderr
-    assert len(result.stderr.splitlines()) < 12
+    assert len(result.stderr.splitlines()) < 25
     assert result.stdout == ""
 
 

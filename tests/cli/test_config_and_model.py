@@ -28,6 +28,10 @@ def test_what_show_prints_is_valid_and_stays_the_same(tmp_path: Path) -> None:
     assert run("config", "validate", str(path)).exit_code == 0
     assert run("config", "validate", "-", stdin=shown.stdout).exit_code == 0
     assert run("config", "show", "-f", str(path)).stdout == shown.stdout
+    for flag in ([], ["-f"], ["--file"], ["--manifest"]):
+        assert run("config", "validate", *flag, str(path)).stdout == f"{path}: valid\n"
+        assert run("config", "show", *flag, str(path)).stdout == shown.stdout
+        assert run("config", "show", *flag, "-", stdin=shown.stdout).stdout == shown.stdout
     assert json.loads(run("config", "show", "-f", str(path), "-o", "json").stdout) == yaml.safe_load(shown.stdout)
 
 

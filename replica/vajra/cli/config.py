@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from vajra.cli.deployment import ManifestOption
 from vajra.cli.output import Format, FormatOption
 
 app = typer.Typer(help="Show, describe and check configuration.", no_args_is_help=True, rich_markup_mode=None)
@@ -21,12 +20,21 @@ class Notation(StrEnum):
     json = "json"
 
 
+ManifestOption = Annotated[
+    Path | None,
+    typer.Option("-f", "--file", "--manifest", metavar="FILE", help="A VajraDeployment manifest; - reads stdin."),
+]
 NotationOption = Annotated[Notation, typer.Option("-o", "--output", help="yaml or json.")]
 
 
 @app.command()
 def show(
-    model: Annotated[str | None, typer.Argument(help="A model, as for `vajra serve`.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL|FILE]", help="A model, as for `vajra serve`, or a manifest: .yaml, - for stdin."
+        ),
+    ] = None,
     manifest: ManifestOption = None,
     output: NotationOption = Notation.yaml,
 ) -> None:
@@ -39,7 +47,7 @@ def show(
     """
     from vajra.cli.configuration import load, print_data
 
-    print_data(load(model, manifest).to_dict(), as_json=output is Notation.json)
+    print_data(load(source, manifest).to_dict(), as_json=output is Notation.json)
 
 
 @app.command()
@@ -57,15 +65,19 @@ def schema(output: NotationOption = Notation.json) -> None:
 
 @app.command()
 def validate(
-    manifest: Annotated[Path, typer.Argument(help="A VajraDeployment manifest; - reads stdin.")],
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="A VajraDeployment manifest; - reads stdin.")
+    ] = None,
+    manifest: ManifestOption = None,
     output: FormatOption = Format.text,
 ) -> None:
     """Check a manifest: every fault with its path, also what this version does not implement. Exit code 2 on faults.
 
     \b
-    Example:
+    Examples:
       vajra config validate manifests/smollm2.yaml
+      vajra config validate -f manifests/smollm2.yaml -o json
     """
-    from vajra.cli.configuration import print_faults
+    from vajra.cli.configuration import one_manifest, print_faults
 
-    raise typer.Exit(print_faults(manifest, as_json=output is Format.json))
+    raise typer.Exit(print_faults(one_manifest(file, manifest), as_json=output is Format.json))

@@ -9,19 +9,36 @@ from typing import Any
 
 import yaml
 
-from vajra.cli.deployment import DEFAULT_MODEL, read_manifest
+from vajra.cli.deployment import DEFAULT_MODEL, is_manifest, read_manifest
 from vajra.cli.errors import OK, USAGE, CommandError
 from vajra.cli.output import print_json
 from vajra.config import ConfigError, VajraDeployment, check_supported
 
 
-def load(model: str | None, manifest: Path | None) -> VajraDeployment:
-    """A deployment that need not be implemented. Raises ConfigError."""
-    if manifest is None:
-        return VajraDeployment.for_model(model or DEFAULT_MODEL)
-    if model is not None:
+def load(source: str | None, manifest: Path | None) -> VajraDeployment:
+    """A deployment that need not be implemented: of a model, or of a manifest given in either way.
+
+    Raises:
+        ConfigError: it cannot be read.
+        CommandError: both ways at once.
+    """
+    if source is None and manifest is None:
+        return VajraDeployment.for_model(DEFAULT_MODEL)
+    if source is None or is_manifest(source):
+        return read_manifest(one_manifest(None if source is None else Path(source), manifest))
+    if manifest is not None:
         raise CommandError("give either a model or a manifest, not both", USAGE)
-    return read_manifest(manifest)
+    return VajraDeployment.for_model(source)
+
+
+def one_manifest(argument: Path | None, option: Path | None) -> Path:
+    """The manifest of `FILE` or of `-f FILE`. Raises CommandError for none and for both."""
+    if argument is not None and option is not None:
+        raise CommandError(f"two manifests: {argument} and -f {option}; give one", USAGE)
+    found = argument or option
+    if found is None:
+        raise CommandError("there is no manifest; give one, as in: vajra config validate -f deployment.yaml", USAGE)
+    return found
 
 
 def print_data(data: dict[str, Any], *, as_json: bool) -> None:

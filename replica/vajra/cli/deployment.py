@@ -37,6 +37,8 @@ def read_deployment(model: str | None, manifest: Path | None, overrides: dict[st
 
     given = {name: value for name, value in overrides.items() if value is not None}
     if manifest is None:
+        if model is not None and is_manifest(model):
+            raise CommandError(f"{model} is a manifest, not a model; give it with -f: -f {model}", USAGE)
         deployment = VajraDeployment.for_model(model or DEFAULT_MODEL, **given)
     else:
         if model is not None:
@@ -47,6 +49,11 @@ def read_deployment(model: str | None, manifest: Path | None, overrides: dict[st
         deployment = read_manifest(manifest)
     check(deployment)
     return deployment
+
+
+def is_manifest(argument: str) -> bool:
+    """Whether an argument can only mean a manifest: `-` (stdin), or a YAML file, which no model is."""
+    return argument == "-" or argument.endswith((".yaml", ".yml"))
 
 
 def read_manifest(path: Path) -> VajraDeployment:

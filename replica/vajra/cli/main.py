@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from vajra.cli.bench import bench
 from vajra.cli.chat import chat
@@ -16,8 +19,31 @@ from vajra.cli.model import app as model_app
 from vajra.cli.output import Format, FormatOption
 from vajra.cli.serve import serve
 
+
+@contextmanager
+def _closed_pipe_ends_well() -> Iterator[None]:
+    """typer would make exit code 1, a failure, of a reader that has read enough."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise typer.Exit(report(error)) from None
+
+
+class Commands(TyperGroup):
+    """The commands, whose output may be cut short: `vajra … | head`."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with _closed_pipe_ends_well():  # parsing prints --help
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _closed_pipe_ends_well():
+            return super().invoke(ctx)
+
+
 app = typer.Typer(
     name="vajra",
+    cls=Commands,
     help="Serve language models from a native engine.\n\nFirst steps: `vajra serve`, then `vajra chat`.",
     epilog=EPILOG,
     no_args_is_help=True,
@@ -51,21 +77,40 @@ def version(output: FormatOption = Format.text) -> None:
             print(f"{name:8} {value}")
 
 
-@app.callback()
-def options(
-    context: typer.Context,
-    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
-) -> None:
-    if show_version:
+def _print_version(asked: bool) -> None:
+    if asked:
         from vajra.cli.versions import vajra_version
 
         print(vajra_version())
         raise typer.Exit(OK)
 
 
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool,
+        # A callback of the option: the command's own would ask for a subcommand first.
+        typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version),
+    ] = False,
+) -> None:
+    pass
+
+
 def main() -> None:
     """Runs the command line and exits; see `vajra.cli.errors` for the codes."""
     try:
-        app()
+        app(prog_name="vajra")
+    except SystemExit as end:
+        sys.exit(_flushed(end.code))
     except (Exception, KeyboardInterrupt) as error:
-        sys.exit(report(error))
+        sys.exit(_flushed(report(error)))
+
+
+def _flushed(code: Any) -> Any:
+    """The exit code, once all output is out: the interpreter would tell of a closed pipe as a fault of ours."""
+    try:
+        if sys.stdout is not None:  # None: it was closed from the start
+            sys.stdout.flush()
+    except OSError as error:
+        return report(error) or code
+    return code

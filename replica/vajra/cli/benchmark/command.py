@@ -92,9 +92,11 @@ def run_command(options: BenchmarkOptions, *, api_key: str | None, output: Forma
         from rich.console import Console
 
         console = Console(soft_wrap=True)
-        print_report(report, console)
+        with console.capture() as text:  # rich would exit with 1 when nobody reads on
+            print_report(report, console)
+        print(text.get(), end="")
         for path in files:
-            console.print(f"wrote {path}", highlight=False)
+            print(f"wrote {path}")
     if report.errors:
         raise typer.Exit(FAILED)
 
