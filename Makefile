@@ -10,7 +10,7 @@ MODEL  ?= smollm2-135m-instruct
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test serve test test-all lint format type contracts proto proto-check docs docs-check \
-        sanitize bench-ops clean
+        sanitize bench bench-peers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -76,6 +76,15 @@ docs: setup ## regenerate docs/configuration.md from the configuration registry
 
 docs-check: setup ## fail when docs/configuration.md differs from the registry
 	@$(BIN)/python -m vajra.config.docs | diff -q - docs/configuration.md || { echo "run: make docs"; exit 1; }
+
+PEERS ?= build/peers
+bench-peers: setup-test ## install the peers of the bench from PyPI into PEERS (build/peers): minutes, 15 GiB
+	$(BIN)/python -m bench.peers.install $(PEERS)
+
+bench: setup-test ## measure beside the peers (after bench-peers): compare, mixed load, gaps between steps (hours)
+	$(BIN)/python -m bench.compare --peers $(PEERS)
+	$(BIN)/python -m bench.mixed --peers $(PEERS)
+	$(BIN)/python -m bench.step_gap --peers $(PEERS)
 
 sanitize: setup-test ## engine and op tests under address, undefined-behaviour and thread sanitizers (slow)
 	csrc/sanitize.sh $(CURDIR)/$(BIN)/python

@@ -98,7 +98,7 @@ def _run(plan: Plan, results: Results) -> dict[str, Rates]:
             results.head["rates"] = {
                 name: asdict(machine.measure(2 * MODELS[name].read_weights, plan.threads)) for name in plan.models
             }
-        results.keep_complete_rounds(engine.name for engine in plan.engines)
+        results.keep_complete_rounds({w.name: [engine.name for engine in plan.able(w)] for w in plan.workloads})
         results.start()
         measure(plan, results, lambda text, done: bar.update(task, description=text, advance=done))
     return {name: Rates(**values) for name, values in results.head["rates"].items()}

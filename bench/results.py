@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,8 @@ class Results:
                 results.versions[entry["engine"]] = entry["version"]
             elif "figures" in entry:
                 results.samples.append(Sample(**entry))
+            elif "reason" in entry:
+                results.failures.append(Failure(**entry))
         found = results.head["settings"]
         different = sorted(k for k in settings.keys() | found.keys() if settings.get(k) != found.get(k))
         if different:
@@ -76,19 +78,16 @@ class Results:
             )
         return results
 
-    def keep_complete_rounds(self, engines: Iterable[str]) -> None:
-        """Drops rounds in which an engine is missing: only what was measured side by side is compared.
-
-        An engine without any sample of a workload was not able to run it and is not waited for.
-        """
-        wanted = set(engines)
+    def keep_complete_rounds(self, engines: Mapping[str, Iterable[str]]) -> None:
+        """Drops rounds in which one of a workload's `engines` is missing: only what was measured side by side is
+        compared. One that failed is not waited for."""
         kept: list[Sample] = []
         for model, workload in sorted({(s.model, s.workload) for s in self.samples}):
             here = [s for s in self.samples if (s.model, s.workload) == (model, workload)]
-            able = wanted & {s.engine for s in here}
+            failed = {f.engine for f in self.failures if (f.model, f.workload) == (model, workload)}
             for number in sorted({s.round for s in here}):
                 together = {s.engine: s for s in here if s.round == number}
-                if able <= together.keys():
+                if set(engines[workload]) - failed <= together.keys():
                     kept.extend(together.values())
         self.samples = kept
 
@@ -100,7 +99,7 @@ class Results:
         """Writes everything anew."""
         partial = self.path.with_suffix(".partial")
         versions = [{"engine": name, "version": text} for name, text in self.versions.items()]
-        entries = [self.head, *versions, *(asdict(s) for s in self.samples)]
+        entries = [self.head, *versions, *map(asdict, self.samples), *map(asdict, self.failures)]
         partial.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
         partial.rename(self.path)
 
@@ -116,7 +115,7 @@ class Results:
             self._append({"engine": engine, "version": text})
 
     def fail(self, failure: Failure) -> None:
-        """Keeps a failure; a later run tries again."""
+        """Keeps a failure; who wants to try again takes another file."""
         self.failures.append(failure)
         self._append(asdict(failure))
 

@@ -76,7 +76,7 @@ class _Engines(ExitStack):
         super().__init__()
         self._plan, self._model, self._results, self._advance = plan, model, results, advance
         self._processes: dict[str, Runner | Server] = {}
-        self._failed: set[tuple[str, str]] = set()  # engine and workload
+        self._failed = {(f.engine, f.workload) for f in results.failures if f.model == model}
         self._warm: set[tuple[str, str]] = set()
 
     def sample(self, engine: Engine, workload: Workload, number: int) -> None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 from bench.peers.protocol import Prompts, claim_stdout, serve, timed
 
 from vajra.cli.versions import vajra_version
 from vajra.client import LLM, SamplingParams
+
+
+def _commit() -> str:
+    """Of the checkout, marked when it has changes; empty outside one."""
+    git = ["git", "describe", "--always", "--dirty"]
+    said = subprocess.run(git, capture_output=True, text=True, check=False)
+    return f", commit {said.stdout.strip()}" if said.returncode == 0 else ""
 
 
 def main() -> None:
@@ -20,7 +28,7 @@ def main() -> None:
             sampling = SamplingParams(max_tokens=output, min_tokens=output, ignore_eos=True, temperature=0)
             return [len(answer.token_ids) for answer in llm.generate(prompts, sampling, progress_bar=False)]
 
-        serve(channel, f"Vajra {vajra_version()}", timed(generate))
+        serve(channel, f"Vajra {vajra_version()}{_commit()}", timed(generate))
 
 
 if __name__ == "__main__":

@@ -34,18 +34,20 @@ def test_samples_come_back_after_a_cut_in_the_middle_of_a_line(tmp_path: Path) -
     assert again.head == results.head
     assert again.versions == {"a": "A 1"}
     assert again.samples == results.samples
-    assert again.failures == []  # they are tried again
-    again.keep_complete_rounds(["a", "b"])
+    assert again.failures == results.failures
+    again.keep_complete_rounds({"W1": ["a", "b"]})
     assert again.samples == [_sample("a", 0), _sample("b", 0)]
     again.start()
     assert Results.open(path, SETTINGS).samples == again.samples
 
 
-def test_an_engine_that_never_ran_a_workload_is_not_waited_for(tmp_path: Path) -> None:
+def test_an_engine_that_failed_is_not_waited_for_and_one_that_was_cut_off_is(tmp_path: Path) -> None:
     results = Results(tmp_path / "r.jsonl", {"settings": SETTINGS})
-    results.samples = [_sample("a", 0, "W1h"), _sample("a", 1, "W1h")]
-    results.keep_complete_rounds(["a", "b"])
-    assert results.rounds("m", "W1h") == {0, 1}
+    results.samples = [_sample("a", 0), _sample("a", 0, "W2")]
+    results.failures = [Failure("m", "W1", "b", "no")]
+    results.keep_complete_rounds({"W1": ["a", "b"], "W2": ["a", "b"]})
+    assert results.rounds("m", "W1") == {0}
+    assert results.rounds("m", "W2") == set()
 
 
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
