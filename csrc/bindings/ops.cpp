@@ -274,6 +274,8 @@ void bind_ops(nb::module_& parent) {
   m.def("amx_refusal", &cpu::amx_refusal, "Why AMX is not used on a processor that has it, or nothing.");
   m.def("tile_dot", &tile_dot, "isa"_a, "a"_a, "b"_a, "c"_a,
         "c[m, 16] + a[m, 32] b[16, 32] by one TDPBF16PS of isa amx or amx-emulated; b is [k / 2, (column, k % 2)].");
+  m.def("emulated_tiles_in_use", &ops::amx_emulated::count_tiles_in_use,
+        "Threads that have not released their emulated tiles.");
   m.def("usable_cpus", &cpu::usable_cpus, "root"_a = "", "Processors that affinity mask and cgroup quota allow.");
 
   nb::class_<Matrix>(m, "Matrix", "A packed weight [n, k]; dtype may be int8.")

@@ -156,6 +156,16 @@ def test_a_product_is_a_chain_of_instructions_from_zero() -> None:
     assert same_bits(ops.Ops("amx-emulated").gemm(a, packed), expected)
 
 
+def test_no_thread_keeps_its_tiles_beyond_an_op() -> None:
+    packed = ops.Matrix("bfloat16", 640, 32)
+    packed.pack_rows(0, random(1, 640, 32), "float32")
+    for threads in [1, 3]:
+        kernels = ops.Ops("amx-emulated", threads)
+        for m in [1, 40]:
+            kernels.gemm(bits(random(2, m, 32)), packed)
+            assert ops.emulated_tiles_in_use() == 0
+
+
 @pytest.mark.skipif(ops.host_isa() != "amx", reason="this processor or system has no AMX: nothing to compare with")
 def test_the_processor_computes_what_is_emulated() -> None:
     rng = np.random.default_rng(1)

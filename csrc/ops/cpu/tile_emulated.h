@@ -12,6 +12,7 @@
 
 #include "ops/convert.h"
 #include "ops/cpu/parallel.h"
+#include "ops/cpu/tiles.h"
 
 #define VAJRA_TILE static inline
 
@@ -29,6 +30,9 @@ struct TileFile {
   uint32_t data[8][16][16];  // [tile][row][column]
 };
 static thread_local TileFile tile_file;
+static int tiles_in_use;  // threads whose tiles have shapes
+
+int count_tiles_in_use() { return __atomic_load_n(&tiles_in_use, __ATOMIC_RELAXED); }
 
 // A tile that has a shape; the processor raises an exception where there is none.
 VAJRA_TILE TileFile& tiles_with(int tile) {
@@ -39,11 +43,15 @@ VAJRA_TILE TileFile& tiles_with(int tile) {
 }
 
 VAJRA_TILE void tile_shapes(const TileShapes& shapes) {
+  if (!tile_file.ready) __atomic_fetch_add(&tiles_in_use, 1, __ATOMIC_RELAXED);
   tile_file = {};
   tile_file.shapes = shapes;
   tile_file.ready = true;
 }
-VAJRA_TILE void tile_release() { tile_file.ready = false; }
+VAJRA_TILE void tile_release() {
+  if (tile_file.ready) __atomic_fetch_sub(&tiles_in_use, 1, __ATOMIC_RELAXED);
+  tile_file.ready = false;
+}
 
 template <int Tile>
 VAJRA_TILE void tile_zero() {

@@ -13,6 +13,7 @@ extern const TileDotFn kTileDot;
 }
 namespace amx_emulated {
 extern const TileDotFn kTileDot;
-}
+int count_tiles_in_use();  // threads that have not released theirs
+}  // namespace amx_emulated
 
 }  // namespace vajra::ops

@@ -67,6 +67,10 @@ class ops:  # a module inside the module, which a stub can only write as a class
         """c[m, 16] + a[m, 32] b[16, 32] by one TDPBF16PS of isa amx or amx-emulated; b is [k / 2, (column, k % 2)]."""
 
     @staticmethod
+    def emulated_tiles_in_use() -> int:
+        """Threads that have not released their emulated tiles."""
+
+    @staticmethod
     def usable_cpus(root: str = "") -> int:
         """Processors that affinity mask and cgroup quota allow."""
 
