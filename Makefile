@@ -78,7 +78,7 @@ docs-check: setup ## fail when docs/configuration.md differs from the registry
 	@$(BIN)/python -m vajra.config.docs | diff -q - docs/configuration.md || { echo "run: make docs"; exit 1; }
 
 PEERS ?= build/peers
-bench-peers: setup-test ## install the peers of the bench from PyPI into PEERS (build/peers): minutes, 15 GiB
+bench-peers: setup-test ## install the peers of the bench from PyPI into PEERS (build/peers): minutes, 25 GiB
 	$(BIN)/python -m bench.peers.install $(PEERS)
 
 bench: setup-test ## measure beside the peers (after bench-peers): compare, mixed load, gaps between steps (hours)
