@@ -1,6 +1,6 @@
 """Installs the peers from PyPI into a folder: environments, models, builds. Runs again where it stopped.
 
-    python -m bench.peers.install build/peers                      # everything: 20 minutes, 25 GiB (less with a CPU torch)
+    python -m bench.peers.install build/peers                      # everything: 20 minutes, 25 GiB
     python -m bench.peers.install build/peers models llamacpp      # some steps, in this order
 
 pip takes torch's CPU build from PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL where they are set; PyPI's own is the CUDA build,
