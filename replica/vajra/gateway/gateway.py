@@ -239,7 +239,10 @@ class Gateway:
     def _load(self) -> tuple[ResolvedModel, Tokenizer | None]:
         resolved = resolve(self.deployment.replica_config.model_config, progress=self._progress)
         if resolved.tokenizer.kind == "none":
-            self.notices.append(f"{resolved.path} has no tokenizer: only requests of token ids are served")
+            self.notices.append(
+                f"{resolved.path} has no tokenizer: only requests of token ids are served; "
+                "put its tokenizer.json there to serve text"
+            )
             return resolved, None
         return resolved, load_tokenizer(resolved)
 

@@ -130,12 +130,12 @@ class ReplicaLink:
             await self._live()
             if self._stopping:
                 break
-            log.warning("replica %d: %s", self.index, self.message)
             if time.monotonic() - started > self._recovery.backoff_max_seconds:
                 self._record = 0
             if not self.served or self._record >= self._recovery.group_restart_limit:
-                self._set_state(ReplicaState.FAILED)
+                self._set_state(ReplicaState.FAILED)  # whose `message` the replica set tells
                 return
+            log.warning("replica %d: %s", self.index, self.message)
             self._record += 1
             self.restarts += 1
             self._set_state(ReplicaState.WAITING)

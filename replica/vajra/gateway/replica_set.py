@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 
 from vajra.control.v1 import control_pb2
@@ -10,6 +11,8 @@ from vajra.gateway.dispatcher import Dispatcher
 from vajra.gateway.errors import StartupError
 from vajra.gateway.replica_link import RecoveryLimits, ReplicaLink, ReplicaState
 from vajra.gateway.replica_process import ReplicaLauncher
+
+log = logging.getLogger(__name__)
 
 
 class Change:
@@ -39,6 +42,7 @@ class ReplicaSet:
         self.links: Sequence[ReplicaLink] = ()  # by index
         self._change = change
         self._progress = progress
+        self._up = False
         self._dispatcher: Dispatcher
         self._supervision: list[asyncio.Task[None]] = []
 
@@ -81,26 +85,39 @@ class ReplicaSet:
         while not self.serving:
             change = self._change.next
             if self._all_failed:
-                raise StartupError(f"no replica came up: {self.links[0].message}")
+                raise StartupError(f"no replica came up: {self._reasons}")
             await change.wait()
-        self._progress = None
+        self._up, self._progress = True, None
+        for link in self.links:
+            self._log_if_failed(link)
 
     async def failed(self) -> str:
         """Waits until no replica will ever serve again; why."""
         while True:
             change = self._change.next
             if self._all_failed:
-                return f"every replica has failed for good: {self.links[0].message}"
+                return f"every replica has failed for good: {self._reasons}"
             await change.wait()
 
     @property
     def _all_failed(self) -> bool:
         return all(link.state is ReplicaState.FAILED for link in self.links)
 
+    @property
+    def _reasons(self) -> str:
+        """Why replicas failed, each reason once: they mostly share it."""
+        return "; ".join(dict.fromkeys(link.message for link in self.links))
+
     def _replica_changed(self, link: ReplicaLink) -> None:
-        if self._all_failed:
-            self._dispatcher.give_up(f"every replica has failed for good: {link.message}")
+        if self._all_failed:  # not logged: it is what `served` raises or `failed` returns
+            self._dispatcher.give_up(f"every replica has failed for good: {self._reasons}")
+        elif self._up:
+            self._log_if_failed(link)
         self._change.announce()
+
+    def _log_if_failed(self, link: ReplicaLink) -> None:
+        if link.state is ReplicaState.FAILED:
+            log.error("replica %d has failed for good, the others go on: %s", link.index, link.message)
 
     def _report_progress(self, link: ReplicaLink, status: control_pb2.GetStatusResponse) -> None:
         """The first replica speaks for all: they load the same model."""

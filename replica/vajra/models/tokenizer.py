@@ -108,4 +108,6 @@ def read_backend(path: Path) -> tokenizers.Tokenizer:
     try:
         return tokenizers.Tokenizer.from_file(str(path))
     except Exception as e:  # the library raises plain Exception
-        raise ModelError(f"{path} is no tokenizer that the tokenizers library can read: {e}.") from e
+        raise ModelError(
+            f"{path} is no tokenizer that the tokenizers library can read: {e}. Fetch the file again."
+        ) from e

@@ -238,7 +238,6 @@ class LLMBaseReplicaController:
         return bool(guilty)
 
     def _worker_failed(self, message: str) -> None:
-        log.error("%s", message)
         self._set_phase(Phase.FAILED, message)
         self._fail_all(grpc.StatusCode.UNAVAILABLE, f"this replica has failed: {message}")
         self.room_streams.changed()

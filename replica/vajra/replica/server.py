@@ -35,8 +35,9 @@ _OPTIONS = (
 
 async def serve(controller: LLMBaseReplicaController, listen: str, *, interactive: bool, failed_seconds: float) -> int:
     """Serves on `listen` ("host:port" or "unix:/path") until SIGTERM, then drains; `interactive`: until SIGINT too,
-    which is a parent's business otherwise. A replica that has failed says so for `failed_seconds` and exits. Returns
-    the exit status: 0, 1 when it cannot listen, EXIT_FAILED."""
+    which is a parent's business otherwise. A replica that has failed says so for `failed_seconds`, in its status and,
+    unless a parent reads that and tells it on, in its log; then it exits. Returns the exit status: 0, 1 when it cannot
+    listen, EXIT_FAILED."""
     signals = (signal.SIGTERM, signal.SIGINT) if interactive else (signal.SIGTERM,)
     server = grpc.aio.server(options=_OPTIONS)
     health_servicer = HealthServicer()
@@ -60,15 +61,15 @@ async def serve(controller: LLMBaseReplicaController, listen: str, *, interactiv
     print(f"listening on {address}", flush=True)
     await controller.start()
     follower = asyncio.create_task(_follow_health(health_servicer, controller))
-    failure = asyncio.create_task(_exit_when_failed(controller, failed_seconds, stop))
+    failure = asyncio.create_task(_exit_when_failed(controller, failed_seconds, stop, log_it=interactive))
     await stop.wait()
-    failure.cancel()
     grace = float(controller.deployment.spec.drain.timeout_seconds)
     in_flight = controller.drain(grace)
     log.info("draining: %d sequences in flight, at most %.0f s", in_flight, grace)
     for number in signals:  # a second signal means now
         loop.add_signal_handler(number, lambda: controller.drain(0.0))
     await controller.wait_idle()
+    failure.cancel()
     follower.cancel()
     controller.room_streams.end()
     await server.stop(_LAST_WORDS_SECONDS)
@@ -76,18 +77,21 @@ async def serve(controller: LLMBaseReplicaController, listen: str, *, interactiv
     with contextlib.suppress(asyncio.CancelledError):
         await follower
     if controller.phase is Phase.FAILED:
-        log.error("failed: %s", controller.message)
         return EXIT_FAILED
     return 0
 
 
-async def _exit_when_failed(controller: LLMBaseReplicaController, seconds: float, stop: asyncio.Event) -> None:
+async def _exit_when_failed(
+    controller: LLMBaseReplicaController, seconds: float, stop: asyncio.Event, *, log_it: bool
+) -> None:
     """Whoever supervises has so long to read the reason from the status; the exit status tells those who do not ask."""
     while True:
         changed = controller.phase_changed.next
         if controller.phase is Phase.FAILED:
             break
         await changed.wait()
+    if log_it:
+        log.error("failed: %s", controller.message)
     await asyncio.sleep(seconds)
     stop.set()
 
