@@ -175,6 +175,6 @@ def test_half_precision_is_no_further_from_float32_than_torchs_own(
 
 @pytest.mark.slow
 def test_int8_adds_little_to_what_rounding_its_weights_costs(oracle: Oracle, sequences: list[list[int]]) -> None:
-    """Divergences of independent errors add up, and bfloat16's own is a seventh of that of the weights in 8 bits."""
+    """Divergences of independent errors add up, and bfloat16's own is about a sixth of the weights'."""
     ours, rounding = distances(native("bfloat16", "int8"), "int8", oracle, sequences)
-    assert ours <= 1.3 * rounding
+    assert ours <= 1.25 * rounding
