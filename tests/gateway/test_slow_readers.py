@@ -56,8 +56,9 @@ def left(server: Server) -> float:
 
 
 def until_idle(server: Server) -> None:
-    """Waits until the replica has no block in use; every look is an answer of its."""
-    while metric(server, BLOCKS):
+    """Waits until the replica has no block in use, every look being an answer of its, and the gateway has all of it:
+    on a busy machine it may be behind, and what it has not received cannot be unread."""
+    while metric(server, BLOCKS) or metric(server, "vajra_running_sequences"):
         pass
 
 
