@@ -104,6 +104,8 @@ def test_a_reader_that_stops_is_no_failure(command: list[str]) -> None:
         (["srve"], 2, "No such command"),
         ([], 2, "Commands:"),
         (["serve", "manifests/smollm2.yaml"], 2, "give it with -f: -f manifests/smollm2.yaml"),
+        (["bench", "--offline", "absent", "--output-dir", "/dev/null/results"], 2, "--output-dir: /dev/null/results"),
+        (["generate", "--file", "-"], 2, "stdin holds no prompts"),
         (["config", "validate"], 2, "vajra config validate -f deployment.yaml"),
         (["config", "validate", "one.yaml", "-f", "two.yaml"], 2, "two manifests: one.yaml and -f two.yaml"),
         (["config", "show", "one.yaml", "-f", "two.yaml"], 2, "two manifests: one.yaml and -f two.yaml"),
@@ -112,10 +114,16 @@ def test_a_reader_that_stops_is_no_failure(command: list[str]) -> None:
 def test_faults_of_users_are_one_screen_without_a_traceback(arguments: list[str], code: int, says: str) -> None:
     result = vajra(*arguments)
     assert result.returncode == code, result.stderr
-    assert says in result.stderr
+    assert result.stderr.count(says) == 1
     assert "Traceback" not in result.stderr
     assert len(result.stderr.splitlines()) < 25
     assert result.stdout == ""
+
+
+def test_a_manifest_that_cannot_be_read_is_named_once() -> None:
+    result = vajra("config", "validate", "absent.yaml")
+    assert result.returncode == 2
+    assert result.stderr.startswith("absent.yaml: cannot be read: ")
 
 
 def test_a_prompt_of_a_jsonl_file_is_checked_with_its_line(tmp_path: Path) -> None:

@@ -73,7 +73,8 @@ def print_faults(manifest: Path, *, as_json: bool) -> int:
         print_json({"valid": not faults, "faults": rows})
     else:
         for fault in faults:
-            print(f"{manifest}: {fault}", file=sys.stderr)
+            where = "" if fault.path == str(manifest) else f"{manifest}: "  # the file itself, or a field in it
+            print(f"{where}{fault}", file=sys.stderr)
         if not faults:
             print(f"{manifest}: valid")
     return USAGE if faults else OK

@@ -16,7 +16,7 @@ def generate(
         list[str] | None, typer.Argument(metavar="[PROMPT]...", help="Prompts; else lines of --file or of stdin.")
     ] = None,
     file: Annotated[
-        Path | None, typer.Option(help="A file of prompts, one a line; a .jsonl file as with --jsonl.")
+        Path | None, typer.Option(help="A file of prompts, one a line (- is stdin); a .jsonl file as with --jsonl.")
     ] = None,
     jsonl: Annotated[
         bool, typer.Option("--jsonl", help='Lines are JSON: a string, [token ids], [messages], or {"prompt": …}.')

@@ -53,11 +53,12 @@ def _read_prompts(options: GenerateOptions) -> list[Prompt]:
         if options.file is not None:
             raise CommandError("give prompts or --file, not both", USAGE)
         return list(options.prompts)
+    file = None if options.file == Path("-") else options.file
     if options.file is None and sys.stdin.isatty():
         raise CommandError('there is no prompt; give one, as in: vajra generate "The capital of France is"', USAGE)
-    name = "stdin" if options.file is None else str(options.file)
+    name = "stdin" if file is None else str(file)
     try:
-        text = sys.stdin.read() if options.file is None else options.file.read_text()
+        text = sys.stdin.read() if file is None else file.read_text()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise CommandError(f"cannot read prompts from {name}: {reason}", USAGE) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -76,6 +77,8 @@ def run_command(options: BenchmarkOptions, *, api_key: str | None, output: Forma
     if options.offline is not None and (options.chat or options.model or options.extra_body != "{}"):
         raise CommandError("--chat, --model and --extra-body are for a server (--url), not for --offline", USAGE)
     options.workload()  # faults are told before anything is started
+    if options.output_dir is not None:
+        _make_folder(Path(options.output_dir))
     started = datetime.now(UTC).isoformat(timespec="seconds")
     model, report, records = asyncio.run(_measure(options, api_key))
     setup = {**dataclasses.asdict(options), "model": model, "started": started, "vajra": vajra_version()}
@@ -158,6 +161,15 @@ def _progress(total: int) -> Iterator[Callable[[RequestRecord], None]]:
             bar.update(task, advance=1, description=f"requests ({failed} failed)" if failed else "requests")
 
         yield on_done
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"--output-dir: {path} cannot be made: {error.strerror}", USAGE) from error
+    if not os.access(path, os.W_OK):
+        raise CommandError(f"--output-dir: {path} cannot be written to", USAGE)
 
 
 def _parsed(option: str, parse: Callable[[str], T], text: str) -> T:
