@@ -15,8 +15,8 @@ import pytest
 from tests.gateway.harness import Server, manifest
 
 
-def stream(server: Server, max_tokens: int) -> Any:
-    body = {"prompt": "x", "max_tokens": max_tokens, "stream": True, "ignore_eos": True, "seed": 1}
+def stream(server: Server, max_tokens: int, n: int = 1) -> Any:
+    body = {"prompt": "x", "max_tokens": max_tokens, "n": n, "stream": True, "ignore_eos": True, "seed": 1}
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(f"{server.http}/v1/completions", json.dumps(body).encode(), headers)
     return urllib.request.urlopen(request, timeout=60)
@@ -38,7 +38,8 @@ def test_sigterm_drains_and_a_second_signal_does_not_wait(checkpoint: Path, capf
         assert b'"finish_reason":"length"' in events
         assert server.process.wait(30) == 0
         assert seen in ([503], []), "healthy only if the signal had not arrived yet"
-    with Server(manifest(checkpoint)) as server, stream(server, 2000) as response:
+    # Eight choices take seconds: they last until the second signal on a busy machine too.
+    with Server(manifest(checkpoint)) as server, stream(server, 2000, n=8) as response:
         response.readline()
         server.signal(signal.SIGINT)
         threading.Timer(0.2, server.signal, (signal.SIGINT,)).start()
