@@ -1,8 +1,8 @@
 // C = A W^T for int8 weights, which are widened to bfloat16 (exactly) and multiplied as such.
 //
 // An element of C is total = fma(sum_g, scale_g, total) over groups g of k in ascending order, from +0, where sum_g is
-// the group's own chain of pair products from +0. A total waits in memory while a group is summed in a register, so
-// tiles are as wide as those of bfloat16; stored and loaded again it is the same float32, whatever the blocking.
+// the group's own chain of pair products from +0. Sum and total are registers of a tile; between blocks of k a total
+// waits in memory, where it is the same float32: bits do not depend on the blocking.
 
 namespace vajra::ops::VAJRA_ISA_NS {
 namespace {
@@ -12,7 +12,7 @@ constexpr int kPrefetchBytes = 2048;
 
 // Up to kInt8Rows rows, a tile widens the weights in registers. For more, a block of k is widened once, into
 // first-level cache, and then multiplied by all rows.
-constexpr int64_t kWideGroups = 4;  // groups of k in a block
+constexpr int64_t kWideGroups = 8;  // groups of k in a block
 constexpr int64_t kWideStepBytes = 4 * kPanel;
 constexpr int64_t kWideBytes = kWideGroups * kInt8Group / 2 * kWideStepBytes;  // of one panel
 
@@ -81,7 +81,7 @@ VAJRA_INLINE void int8_group(F (&sum)[R][P], const char* a, int64_t lda, const c
 #pragma GCC unroll 8
     for (int p = 0; p < P; ++p) {
       const Int8Steps two = load_int8(b[p]);
-      prefetch(b[p] + kPrefetchBytes);
+      if (R > 1) prefetch(b[p] + kPrefetchBytes);  // for one row, the processor's own fetching measures faster
       b[p] += 4 * kPanel;
       step(p, a, two.step[0]);
       step(p, a + 4, two.step[1]);
@@ -102,13 +102,17 @@ VAJRA_INLINE void int8_group(F (&sum)[R][P], const char* a, int64_t lda, const c
   }
 }
 
+// Of panels widened before (Wide), or of int8.
 template <bool Wide, int R, int P>
 void int8_tile(const Int8Product& x) {
   const char *a = x.a, *b[P], *scales[P];
+  F total[R][P];
 #pragma GCC unroll 8
   for (int p = 0; p < P; ++p) {
     scales[p] = x.b[p];
     b[p] = Wide ? x.wide[p] : x.b[p] + kPanel * sizeof(float);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) total[r][p] = x.first ? zero() : load(x.total + r * x.ld + p * kPanel);
   }
   for (int64_t k0 = 0; k0 < x.k; k0 += kInt8Group) {
     const int64_t len = x.k - k0 < kInt8Group ? x.k - k0 : kInt8Group;
@@ -127,31 +131,27 @@ void int8_tile(const Int8Product& x) {
       scales[p] += kInt8GroupBytes;
       if constexpr (!Wide) b[p] += kPanel * sizeof(float);
 #pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) {
-        float* total = x.total + r * x.ld + p * kPanel;
-        store(total, fma(sum[r][p], scale, x.first && k0 == 0 ? zero() : load(total)));
-      }
+      for (int r = 0; r < R; ++r) total[r][p] = fma(sum[r][p], scale, total[r][p]);
     }
+  }
+#pragma GCC unroll 8
+  for (int p = 0; p < P; ++p) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) store(x.total + r * x.ld + p * kPanel, total[r][p]);
   }
 }
 
 using Int8TileFn = void (*)(const Int8Product&);
 
-template <bool Wide>
-constexpr int int8_tile_rows() {
-  return Wide ? kMaxRows : kInt8Rows;
-}
-template <bool Wide>
-constexpr int int8_tile_panels(int rows) {
-  return Wide ? max_panels(DType::kBF16, rows) : int8_panels(rows);
-}
+// Widened panels are multiplied two at a time where bfloat16 takes four: totals have the other registers.
+constexpr int kWidePanels = max_panels(DType::kBF16, kMaxRows) > 1 ? 2 : 1;
 
-template <bool Wide, int R = int8_tile_rows<Wide>()>
+template <bool Wide, int R = Wide ? kMaxRows : kInt8Rows>
 Int8TileFn int8_tile_for(int rows, int panels) {
   if constexpr (R > 1) {
     if (rows < R) return int8_tile_for<Wide, R - 1>(rows, panels);
   }
-  constexpr int kMost = int8_tile_panels<Wide>(R);
+  constexpr int kMost = Wide ? kWidePanels : int8_panels(R);
   if constexpr (kMost >= 4) {
     if (panels >= 4) return int8_tile<Wide, R, 4>;
   }
@@ -161,21 +161,39 @@ Int8TileFn int8_tile_for(int rows, int panels) {
   return int8_tile<Wide, R, 1>;
 }
 
-// All tiles of `rows` x `panels`, x describing the first row and panel.
-template <bool Wide>
-void int8_tiles(const Int8Product& x, int64_t rows, int panels) {
-  const int64_t cuts = (rows + int8_tile_rows<Wide>() - 1) / int8_tile_rows<Wide>();  // of nearly equal height
-  const int most = int8_tile_panels<Wide>(int((rows + cuts - 1) / cuts));
-  for (int p = 0; p < panels;) {
-    const int left = panels - p, step = left >= 4 && most >= 4 ? 4 : left >= 2 && most >= 2 ? 2 : 1;
+// Many rows times up to kWidePanels panels, which are widened block by block of k.
+void int8_many_rows(const Int8Product& whole, int64_t rows, int panels, char* wide) {
+  const int64_t cuts = (rows + kMaxRows - 1) / kMaxRows;  // of nearly equal height
+  const int64_t groups = (whole.k + kInt8Group - 1) / kInt8Group;
+  for (int64_t g0 = 0; g0 < groups; g0 += kWideGroups) {
+    const int64_t some = groups - g0 < kWideGroups ? groups - g0 : kWideGroups, k0 = g0 * kInt8Group;
+    Int8Product x = whole;
+    for (int p = 0; p < panels; ++p) {
+      x.b[p] += g0 * int64_t(kInt8GroupBytes);
+      x.wide[p] = wide + p * kWideBytes;
+      widen_panel(x.b[p], some, wide + p * kWideBytes);
+    }
+    x.k = g0 + some < groups ? some * kInt8Group : whole.k - k0;
+    x.first = g0 == 0;
     for (int64_t i = 0; i < cuts; ++i) {
       const int64_t r0 = rows * i / cuts, r1 = rows * (i + 1) / cuts;
-      Int8Product t = x;
-      t.a += r0 * x.lda;
-      t.total += r0 * x.ld + p * kPanel;
-      for (int j = 0; j < step; ++j) t.b[j] = x.b[p + j], t.wide[j] = x.wide[p + j];
-      int8_tile_for<Wide>(int(r1 - r0), step)(t);
+      x.a = whole.a + k0 * 2 + r0 * x.lda;
+      x.total = whole.total + r0 * x.ld;
+      int8_tile_for<true>(int(r1 - r0), panels)(x);
     }
+  }
+}
+
+// One row block times `count` panels; memory holds widened ones.
+void int8_block(const Int8Product& whole, int64_t rows, int count, char* wide) {
+  const int most = rows <= kInt8Rows ? int8_panels(int(rows)) : kWidePanels;
+  for (int p = 0; p < count;) {
+    const int left = count - p, step = left >= 4 && most >= 4 ? 4 : left >= 2 && most >= 2 ? 2 : 1;
+    Int8Product x = whole;
+    for (int j = 0; j < step; ++j) x.b[j] = whole.b[p + j];
+    x.total += p * kPanel;
+    if (rows <= kInt8Rows) int8_tile_for<false>(int(rows), step)(x);
+    if (rows > kInt8Rows) int8_many_rows(x, rows, step, wide);
     p += step;
   }
 }
@@ -195,32 +213,13 @@ VAJRA_INLINE void int8_finish(const GemmArgs& args, const float* total, int64_t 
   }
 }
 
-// One row block times `count` panels; memory holds totals, and panels widened.
-void int8_block(const GemmArgs& args, const Int8Product& whole, int64_t rows, int count, char* wide) {
-  if (rows <= kInt8Rows) return int8_tiles<false>(whole, rows, count);
-  const int64_t groups = (args.w.k + kInt8Group - 1) / kInt8Group;
-  Int8Product x = whole;
-  for (int64_t g0 = 0; g0 < groups; g0 += kWideGroups) {
-    const int64_t some = groups - g0 < kWideGroups ? groups - g0 : kWideGroups, k0 = g0 * kInt8Group;
-    for (int p = 0; p < count; ++p) {
-      x.b[p] = whole.b[p] + g0 * int64_t(kInt8GroupBytes);
-      x.wide[p] = wide + p * kWideBytes;
-      widen_panel(x.b[p], some, wide + p * kWideBytes);
-    }
-    x.a = whole.a + k0 * 2;
-    x.k = g0 + some < groups ? some * kInt8Group : args.w.k - k0;
-    x.first = g0 == 0;
-    int8_tiles<true>(x, rows, count);
-  }
-}
-
 void gemm_int8(Context& ctx, const GemmArgs& args) {
   const int64_t n = args.w.n, k = args.w.k, m = args.m;
   const int64_t panels = (n + kPanel - 1) / kPanel, panel_bytes = int64_t(int8_bytes(kPanel, k));
   const int64_t height = m < kRowBlock ? m : kRowBlock, blocks = (m + kRowBlock - 1) / kRowBlock;
   const int64_t group = panels_at_a_time(ctx, m, panels), groups = (panels + group - 1) / group;
   const size_t total_bytes = size_t(height * group * kPanel) * sizeof(float);
-  const size_t bytes = total_bytes + size_t(group * kWideBytes);
+  const size_t bytes = total_bytes + size_t(kWidePanels * kWideBytes);
   for (int t = 0; t < num_threads(ctx); ++t) scratch(ctx, t, bytes);
   parallel_for(ctx, blocks * groups, 1, [&](int64_t begin, int64_t end, int thread) {
     float* total = static_cast<float*>(scratch(ctx, thread, bytes));
@@ -235,7 +234,7 @@ void gemm_int8(Context& ctx, const GemmArgs& args) {
       x.k = k;
       x.total = total;
       x.ld = count * kPanel;
-      int8_block(args, x, rows, count, reinterpret_cast<char*>(total) + total_bytes);
+      int8_block(x, rows, count, reinterpret_cast<char*>(total) + total_bytes);
       int8_finish(args, total, row0, rows, p0 * kPanel, count * kPanel);
     }
   });
