@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from tests.models.checkpoints import ARCHITECTURES, make_checkpoint
@@ -95,7 +95,9 @@ def test_int8_makes_auto_bfloat16(tmp_path: Path, checkpoint: str, device: str) 
         ("auto", "int4", r"quantization 'int4' is unknown; none and int8 are allowed"),
     ],
 )
-def test_quantization_that_does_not_fit(tmp_path: Path, dtype: str, quantization: str, problem: str) -> None:
+def test_quantization_that_does_not_fit(
+    tmp_path: Path, dtype: Literal["float16", "float32", "auto"], quantization: str, problem: str
+) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config_of()))
     config = ModelConfig(model=str(tmp_path), load_format="dummy", dtype=dtype)
     with pytest.raises(models.ModelError, match=problem):

@@ -40,7 +40,7 @@ if "vajra.worker" in sys.orig_argv:
 def crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(SITE)
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'site'}{os.pathsep}{os.environ['PYTHONPATH']}")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'site'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
 
 
 async def test_a_poison_request_fails_by_name_and_its_mates_go_on(checkpoint: Path, tmp_path: Path) -> None:
