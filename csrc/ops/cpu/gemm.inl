@@ -37,6 +37,8 @@ void gemm_as(Context& ctx, const GemmArgs& args) {
       x.ldc = args.ldc;
       x.bias = args.bias ? args.bias + p0 * kPanel : nullptr;
       x.accumulate = args.accumulate;
+      // Measured with weights in memory: a lone thread reads a single stream best, several threads wide ones.
+      x.abreast = num_threads(ctx) == 1 ? 1 : 4;
       x.lanes = p0 + count == panels ? int(n - (panels - 1) * kPanel) : kPanel;
       product<W>(x, row0 + kRowBlock < m ? kRowBlock : m - row0, count);
     }

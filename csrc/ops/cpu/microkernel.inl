@@ -22,6 +22,7 @@ struct Product {
   const float* bias = nullptr;
   bool accumulate = false;
   int lanes = kPanel;  // columns of the last panel
+  int abreast = 1;     // panels at a time where few rows make one pass over B (chunks == 1)
 };
 
 template <DType W, int R, int P>
@@ -122,9 +123,9 @@ Product part_of(const Product& x, int64_t row, int panel) {
 template <DType W>
 void product(const Product& x, int64_t rows, int panels) {
   const int64_t cuts = (rows + kMaxRows - 1) / kMaxRows;  // of nearly equal height
-  // One pass over B waits for memory: a panel at a time is one stream, which the processor fetches ahead by itself.
-  // Four at a time, or prefetch instructions, measure a tenth slower. (Panels of many chunks lie side by side.)
-  const int most = cuts == 1 && x.chunks == 1 ? 1 : panels;
+  // One pass over B waits for memory, which the processor fetches ahead by itself; prefetch instructions measure a
+  // tenth slower. (Panels of many chunks lie side by side and are one stream anyway.)
+  const int most = cuts == 1 && x.chunks == 1 ? x.abreast : panels;
   for (int p = 0; p < panels;) {
     int step = panels - p < most ? panels - p : most;
     for (int64_t i = 0; i < cuts; ++i) {
