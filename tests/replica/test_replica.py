@@ -51,6 +51,15 @@ async def test_sequences_run_and_say_how(checkpoint: Path, tmp_path: Path) -> No
         assert status.capacity.max_model_len == 4096
 
 
+async def test_deltas_merge_for_who_waits_for_the_end(checkpoint: Path, tmp_path: Path) -> None:
+    async with Replica(manifest(checkpoint), tmp_path) as replica:
+        at_once, _ = await replica.generate(request("a", PROMPT, 200))
+        merged = [response async for response in replica.run(request("b", PROMPT, 200, merge_seconds=600))]
+        assert len(merged) <= 2, "the first tokens, and when it has ended the rest"
+        assert [token for response in merged for token in response.token_ids] == at_once
+        assert merged[-1].HasField("finish")
+
+
 async def test_an_answer_explains_where_its_time_went(checkpoint: Path, tmp_path: Path) -> None:
     async with Replica(manifest(checkpoint, chunk_size=64), tmp_path) as replica:
         _, finish = await replica.generate(request("alone", PROMPT * 20, 10))

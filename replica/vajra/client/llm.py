@@ -162,7 +162,7 @@ class LLM:
         async def one(prompt: Prompt, sampling: SamplingParams) -> GenerationResult:
             async with room:
                 accumulator = Accumulator(prompt)
-                async for delta in self._gateway.generate(prompt, sampling, time_limit):
+                async for delta in self._gateway.generate(prompt, sampling, time_limit, stream=False):
                     accumulator.add(delta)
                 advance()
                 return accumulator.result()

@@ -82,23 +82,30 @@ class LocalGateway:
         )
 
     async def generate(
-        self, prompt: Prompt, sampling: SamplingParams, time_limit: float | None
+        self, prompt: Prompt, sampling: SamplingParams, time_limit: float | None, *, stream: bool = True
     ) -> AsyncGenerator[Delta, None]:
         """Deltas of every choice. Closing it frees the request; so does the end of `time_limit` seconds.
 
-        `prompt` has been checked (`vajra.client.prompts`).
+        `prompt` has been checked (`vajra.client.prompts`). Without `stream` deltas may come late and merged.
         """
         try:
-            async with aclosing(self._gateway.generate(to_request(prompt, sampling, time_limit))) as deltas:
+            async with aclosing(self._gateway.generate(to_request(prompt, sampling, time_limit, stream))) as deltas:
                 async for delta in deltas:
                     yield to_delta(delta)
         except faults.GatewayError as error:
             raise _error(error) from error
 
 
-def to_request(prompt: Prompt, sampling: SamplingParams, time_limit: float | None) -> wire.GenerateRequestData:
+def to_request(
+    prompt: Prompt, sampling: SamplingParams, time_limit: float | None, stream: bool
+) -> wire.GenerateRequestData:
     values = {field.name: getattr(sampling, field.name) for field in dataclasses.fields(sampling)}
-    values |= {"stop": sampling.stop_strings, "prompt": _prompt(prompt), "timeout_seconds": time_limit}
+    values |= {
+        "stop": sampling.stop_strings,
+        "prompt": _prompt(prompt),
+        "timeout_seconds": time_limit,
+        "stream": stream,
+    }
     return wire.GenerateRequestData(**values)
 
 

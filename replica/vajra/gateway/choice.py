@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from vajra.gateway.replica_link import ReplicaLink
 
+_MERGE_SECONDS = 0.1  # of tokens that nobody waits for: a message each would take time from the engine's cores
+
 _REASONS = {
     inference_pb2.FINISH_REASON_STOP: FinishReason.STOP,
     inference_pb2.FINISH_REASON_LENGTH: FinishReason.LENGTH,
@@ -85,6 +87,8 @@ class Choice:
                 ignore_eos=params.ignore_eos,
             ),
             logprobs=params.logprobs,
+            # A stop string ends the sequence from here, so its tokens are looked at as they come.
+            merge_seconds=0.0 if params.stream or params.stop else _MERGE_SECONDS,
             age_seconds=max(0.0, now - self.arrival),
         )
 

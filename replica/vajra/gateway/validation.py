@@ -53,6 +53,7 @@ class Params:
     ignore_eos: bool
     logprobs: int | None
     detokenize: bool
+    stream: bool
 
 
 def validate(request: GenerateRequestData, model: ModelInfo) -> Params:
@@ -85,6 +86,7 @@ def validate(request: GenerateRequestData, model: ModelInfo) -> Params:
         ignore_eos=request.ignore_eos,
         logprobs=logprobs,
         detokenize=request.detokenize,
+        stream=request.stream,
     )
 
 

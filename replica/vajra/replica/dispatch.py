@@ -48,6 +48,8 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
                 writing = False
                 if response.HasField("finish"):
                     return
+                if request.merge_seconds > 0:
+                    await stream.gather(request.merge_seconds)
         except StreamError as error:
             await context.abort(error.code, str(error))
         except asyncio.CancelledError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 
 import grpc
@@ -42,6 +43,7 @@ class TokenStream:
         self._delta = _Delta()
         self._finish: dispatch_pb2.RunFinish | None = None
         self._wake = asyncio.Event()
+        self._closed = asyncio.Event()
         self.failed: asyncio.Future[StreamError] = asyncio.get_running_loop().create_future()
 
     @property
@@ -72,13 +74,20 @@ class TokenStream:
     def finish(self, finish: dispatch_pb2.RunFinish) -> None:
         """The last word; tokens pushed before still go out."""
         self._finish = finish
+        self._closed.set()
         self._wake.set()
 
     def fail(self, code: grpc.StatusCode, message: str) -> None:
         """Ends the stream with a status; unread tokens are lost."""
         if not self.failed.done():
             self.failed.set_result(StreamError(code, message))
+        self._closed.set()
         self._wake.set()
+
+    async def gather(self, seconds: float) -> None:
+        """Lets tokens gather for so long, or until the stream is closed."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._closed.wait(), seconds)
 
     async def take(self) -> dispatch_pb2.RunResponse:
         """Waits for news and takes all of it; the last response has `finish`. Raises StreamError."""

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RunRequest(_message.Message):
-    __slots__ = ("sequence_id", "token_ids", "num_prompt_tokens", "sampling", "stopping", "logprobs", "age_seconds", "ttft_target_seconds")
+    __slots__ = ("sequence_id", "token_ids", "num_prompt_tokens", "sampling", "stopping", "logprobs", "age_seconds", "ttft_target_seconds", "merge_seconds")
     SEQUENCE_ID_FIELD_NUMBER: _ClassVar[int]
     TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
     NUM_PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -17,6 +17,7 @@ class RunRequest(_message.Message):
     LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     AGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     TTFT_TARGET_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    MERGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     sequence_id: str
     token_ids: _containers.RepeatedScalarFieldContainer[int]
     num_prompt_tokens: int
@@ -25,7 +26,8 @@ class RunRequest(_message.Message):
     logprobs: int
     age_seconds: float
     ttft_target_seconds: float
-    def __init__(self, sequence_id: _Optional[str] = ..., token_ids: _Optional[_Iterable[int]] = ..., num_prompt_tokens: _Optional[int] = ..., sampling: _Optional[_Union[_inference_pb2.SamplingParams, _Mapping]] = ..., stopping: _Optional[_Union[_inference_pb2.StoppingParams, _Mapping]] = ..., logprobs: _Optional[int] = ..., age_seconds: _Optional[float] = ..., ttft_target_seconds: _Optional[float] = ...) -> None: ...
+    merge_seconds: float
+    def __init__(self, sequence_id: _Optional[str] = ..., token_ids: _Optional[_Iterable[int]] = ..., num_prompt_tokens: _Optional[int] = ..., sampling: _Optional[_Union[_inference_pb2.SamplingParams, _Mapping]] = ..., stopping: _Optional[_Union[_inference_pb2.StoppingParams, _Mapping]] = ..., logprobs: _Optional[int] = ..., age_seconds: _Optional[float] = ..., ttft_target_seconds: _Optional[float] = ..., merge_seconds: _Optional[float] = ...) -> None: ...
 
 class RunResponse(_message.Message):
     __slots__ = ("token_ids", "logprobs", "finish")

@@ -27,6 +27,7 @@ def read_sampling(fields: Fields) -> dict[str, Any]:
     numbers = ("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
     fields.string("user")  # names the caller's user: nothing to do, but it must be well-formed
     return {
+        "stream": fields.boolean("stream"),
         **{name: fields.number(name) for name in numbers},
         **{name: fields.integer(name) for name in ("n", "top_k", "seed", "min_tokens")},
         "model": fields.string("model") or "",
