@@ -51,7 +51,8 @@ def measure(working_set: int, threads: int) -> Rates:
     return Rates(bandwidth=_bandwidth(working_set, threads), flops=_flops(threads))
 
 
-def _best_seconds(run: Callable[[], object]) -> float:
+def best_seconds(run: Callable[[], object]) -> float:
+    """The shortest of some runs, after one that is not counted."""
     run()
     best = float("inf")
     for _ in range(_ROUNDS):
@@ -65,7 +66,7 @@ def _bandwidth(size: int, threads: int) -> float:
     """By sums in numpy, one part for each thread, and by our product of one row with a matrix of that size."""
     parts = np.array_split(np.ones(size // 8, np.int64), threads)
     with ThreadPoolExecutor(threads) as pool:
-        sums = size / _best_seconds(lambda: list(pool.map(np.add.reduce, parts)))
+        sums = size / best_seconds(lambda: list(pool.map(np.add.reduce, parts)))
     kernels = ops.Ops(ops.selected_isa(), threads)
     k = 2048
     n = size // (2 * k)
@@ -74,7 +75,7 @@ def _bandwidth(size: int, threads: int) -> float:
     for begin in range(0, n, len(rows)):
         matrix.pack_rows(begin, rows[: min(len(rows), n - begin)], "bfloat16")
     x, c = np.zeros((1, k), np.uint16), np.zeros((1, n), np.float32)
-    product = matrix.bits.nbytes / _best_seconds(lambda: kernels.gemm(x, matrix, None, c))
+    product = matrix.bits.nbytes / best_seconds(lambda: kernels.gemm(x, matrix, None, c))
     return float(max(sums, product))
 
 
@@ -87,7 +88,7 @@ def _flops(threads: int) -> float:
     matrix = ops.Matrix("bfloat16", n, k)
     matrix.pack_rows(0, bits[:n], "bfloat16")
     x, c = np.ascontiguousarray(bits[:m]), np.zeros((m, n), np.float32)
-    rates = [2 * m * n * k / _best_seconds(lambda: kernels.gemm(x, matrix, None, c))]
+    rates = [2 * m * n * k / best_seconds(lambda: kernels.gemm(x, matrix, None, c))]
     try:
         import torch
     except ImportError:
@@ -96,5 +97,5 @@ def _flops(threads: int) -> float:
         torch.set_num_threads(threads)
         a = torch.from_numpy(x.view(np.int16)).view(torch.bfloat16)
         b = torch.from_numpy(bits[:n].view(np.int16)).view(torch.bfloat16)
-        rates.append(2 * m * n * k / _best_seconds(lambda: torch.nn.functional.linear(a, b)))
+        rates.append(2 * m * n * k / best_seconds(lambda: torch.nn.functional.linear(a, b)))
     return max(rates)

@@ -6,12 +6,11 @@ python -m bench.ops [--isa ISA] [--dtype DTYPE] [--threads N]
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from bench.machine import best_seconds
 
 from vajra.engine._native import ops
 
@@ -22,16 +21,6 @@ TORCH = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.bfl
 SHAPES = [(960, 576), (576, 576), (3072, 576), (576, 1536), (49152, 576)]  # (n, k) of SmolLM2-135M
 ROWS = [1, 8, 64, 512, 2048]
 COLD_BYTES = 100 << 20  # weights are cycled through this much memory, as a model's layers are
-
-
-def best_seconds(run: Callable[[], object], rounds: int = 5) -> float:
-    """The shortest of some runs."""
-    best = float("inf")
-    for _ in range(rounds):
-        start = time.perf_counter()
-        run()
-        best = min(best, time.perf_counter() - start)
-    return best
 
 
 def stored(x: torch.Tensor) -> Array:

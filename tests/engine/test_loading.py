@@ -59,20 +59,28 @@ def test_another_key_or_dtype_is_another_file(packed: Path) -> None:
     assert files[0].stat().st_size < 0.7 * files[1].stat().st_size  # int8 beside 16 bits
 
 
+def check_packed_again(
+    path: Path, bad: bytes, want: list[int], complaint: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Damages a packed file: the engine complains, asks the source again, gives the same tokens and mends the file."""
+    good = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(bad)
+    source = RandomWeights(LLAMA)
+    with caplog.at_level(logging.WARNING):
+        assert tokens(create_engine(LLAMA, source, OPTIONS, cache_key="k")) == want
+    assert complaint in caplog.text
+    assert source.asked
+    assert path.read_bytes() == good
+
+
 @pytest.mark.parametrize("damage", ["truncate", "magic", "descriptor", "empty"])
 def test_a_damaged_cache_is_packed_again(damage: str, packed: Path, caplog: pytest.LogCaptureFixture) -> None:
     want = tokens(create_engine(LLAMA, RandomWeights(LLAMA), OPTIONS, cache_key="k"))
     [path] = packed.glob("*.bin")
     good = path.read_bytes()
     bad = {"truncate": good[:-100], "magic": b"x" + good[1:], "descriptor": good[:40] + b"?" + good[41:], "empty": b""}
-    path.chmod(0o644)
-    path.write_bytes(bad[damage])
-    source = RandomWeights(LLAMA)
-    with caplog.at_level(logging.WARNING):
-        assert tokens(create_engine(LLAMA, source, OPTIONS, cache_key="k")) == want
-    assert "is no usable packed model" in caplog.text
-    assert source.asked
-    assert path.read_bytes() == good
+    check_packed_again(path, bad[damage], want, "is no usable packed model", caplog)
 
 
 @pytest.mark.parametrize("where", [0.0, 0.2, 0.5, 0.9, 1.0])
@@ -82,14 +90,7 @@ def test_no_flipped_bit_is_served(where: float, packed: Path, caplog: pytest.Log
     good = path.read_bytes()
     bad = bytearray(good)
     bad[4096 + int(where * (len(good) - 4097))] ^= 1  # behind the header's page
-    path.chmod(0o644)
-    path.write_bytes(bad)
-    source = RandomWeights(LLAMA)
-    with caplog.at_level(logging.WARNING):
-        assert tokens(create_engine(LLAMA, source, OPTIONS, cache_key="k")) == want
-    assert "is damaged, its checksum is not the one in its name" in caplog.text
-    assert source.asked
-    assert path.read_bytes() == good
+    check_packed_again(path, bytes(bad), want, "is damaged, its checksum is not the one in its name", caplog)
 
 
 def test_a_file_is_not_writable_and_named_by_its_bits(packed: Path) -> None:

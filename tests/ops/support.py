@@ -66,6 +66,17 @@ def pack(w: Floats, dtype: str) -> Any:
     return matrix
 
 
+def check_rows_bits(isa: str, rows: Array, packed: Any) -> None:
+    """A row's product has the same bits among any number of rows, above or below them, and on any number of threads."""
+    m = len(rows)
+    whole = ops.Ops(isa, 1).gemm(rows, packed)
+    kernels = ops.Ops(isa, 3)
+    assert same_bits(kernels.gemm(rows, packed), whole)
+    for size in [*range(1, 33), 47, 64, 65, 193, 256]:
+        assert same_bits(kernels.gemm(rows[:size], packed), whole[:size]), size
+        assert same_bits(kernels.gemm(rows[m - size :], packed), whole[m - size :]), size
+
+
 @dataclass(frozen=True)
 class SequenceData:
     """A sequence's keys and values [tokens, kv heads, d] and queries [num_query, heads, d], as dtypes can hold them."""

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.ops.support import Floats, from_storage, ops, pack, random, rounded, same_bits, to_storage
+from tests.ops.support import Floats, check_rows_bits, from_storage, ops, pack, random, rounded, same_bits, to_storage
 
 GROUP = 32
 Quantised = tuple[npt.NDArray[np.int8], Floats]  # q [n, k]; scales [n, groups]
@@ -117,12 +117,7 @@ def test_groups_are_summed_apart_and_scaled_in_order(isa: str) -> None:
 def test_a_rows_bits_depend_on_the_row_alone(isa: str, n: int, k: int) -> None:
     m = 400  # more than a row block
     rows, packed = to_storage(random(1, m, k), "bfloat16"), pack(random(2, n, k), "int8")
-    whole = ops.Ops(isa, 1).gemm(rows, packed)
-    kernels = ops.Ops(isa, 3)
-    assert same_bits(kernels.gemm(rows, packed), whole)
-    for size in [*range(1, 33), 47, 64, 65, 193, 256]:
-        assert same_bits(kernels.gemm(rows[:size], packed), whole[:size]), size
-        assert same_bits(kernels.gemm(rows[m - size :], packed), whole[m - size :]), size
+    check_rows_bits(isa, rows, packed)
 
 
 def test_accumulate_and_bias_round_once(isa: str) -> None:
