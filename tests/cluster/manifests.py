@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.cluster.images import BASE
+from tests.cluster.images import OPERATOR
 
 # What the Pod Security Standard "restricted" asks for, and a root file system that nobody can write.
 RESTRICTED = {
@@ -17,9 +17,9 @@ RESTRICTED = {
 
 
 def pod(
-    name: str, *command: str, image: str = BASE, container: dict[str, Any] | None = None, **spec: Any
+    name: str, *command: str, image: str = OPERATOR, container: dict[str, Any] | None = None, **spec: Any
 ) -> dict[str, Any]:
-    """A pod with one container, `main`, that ends at once when it is deleted and can be selected by `app: NAME`.
+    """A pod with one container, `main`, which has Python. It ends at once when it is deleted, and has the label app=NAME.
 
     `container` adds to its container, `spec` to its spec.
     """
