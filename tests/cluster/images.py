@@ -1,0 +1,76 @@
+"""The images that the tests run, built from the project's own Dockerfiles."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.cluster import base_image, buildah
+from tests.cluster.binaries import Binaries, cache
+from tests.cluster.node import PAUSE_IMAGE
+
+PROJECT = Path(__file__).parents[2]
+OPERATOR = "localhost/vajra-operator:test"
+REPLICA = "localhost/vajra:test"  # also the gateway's
+MODEL = "smollm2-135m-instruct"  # is in REPLICA
+
+_RECIPES: dict[str, tuple[str, dict[str, str]]] = {  # the Dockerfile, and its arguments
+    OPERATOR: ("Dockerfile.operator", {}),
+    REPLICA: ("Dockerfile.replica", {"MODEL": MODEL}),
+}
+
+
+def build() -> None:
+    """Builds OPERATOR and REPLICA from this tree, each unless that was done. Raises RuntimeError."""
+    cache().mkdir(parents=True, exist_ok=True)
+    base_image.build()
+    for image, (dockerfile, arguments) in _RECIPES.items():
+        if not buildah.has(_stored(image)):
+            buildah.build(_stored(image), (PROJECT / dockerfile).read_text(), PROJECT, arguments)
+
+
+def archive(image: str, folder: Path) -> Path:
+    """Writes OPERATOR or REPLICA, which is built, into a docker archive in a folder."""
+    return _archive(_stored(image), image, folder)
+
+
+def pause(binaries: Binaries, folder: Path) -> Path:
+    """The archive of the image that holds a pod's namespaces."""
+    stored = f"localhost/pause:{binaries.folder.name}"
+    if not buildah.has(stored):
+        buildah.build(stored, 'FROM scratch\nCOPY pause /pause\nENTRYPOINT ["/pause"]\n', binaries.folder)
+    return _archive(stored, PAUSE_IMAGE, folder)
+
+
+def compressed_bytes(image: str) -> int:
+    """What a registry would hold of OPERATOR or REPLICA, and a node fetch."""
+    with tempfile.TemporaryDirectory(dir=cache()) as scratch:
+        buildah.push(_stored(image), f"dir:{scratch}", "--format=oci", "--compression-format=gzip")
+        return sum(path.stat().st_size for path in Path(scratch).iterdir())
+
+
+def _stored(image: str) -> str:
+    """Its name in our store, which tells what it was built from: other trees have theirs beside it."""
+    dockerfile, arguments = _RECIPES[image]
+    digest = hashlib.sha256(f"{base_image.key()} {sorted(arguments.items())}".encode())
+    digest.update((PROJECT / dockerfile).read_bytes())
+    for path in _context():
+        digest.update(f"{path.relative_to(PROJECT)}\0".encode() + path.read_bytes())
+    return f"{image.partition(':')[0]}:{digest.hexdigest()[:12]}"
+
+
+def _context() -> Iterator[Path]:
+    """The files that a build sees: what .dockerignore lets in."""
+    for line in (PROJECT / ".dockerignore").read_text().splitlines():
+        if line.startswith("!"):
+            path = PROJECT / line[1:]
+            files = sorted(path.rglob("*")) if path.is_dir() else [path]
+            yield from (file for file in files if file.is_file() and file.suffix not in (".pyc", ".so"))
+
+
+def _archive(stored: str, image: str, folder: Path) -> Path:
+    path = folder / f"{stored.rpartition('/')[2].replace(':', '-')}.tar"
+    buildah.push(stored, f"docker-archive:{path}:{image}")
+    return path
