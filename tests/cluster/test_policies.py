@@ -69,7 +69,8 @@ FORBIDDEN: dict[str, tuple[tuple[dict[str, Any], str], ...]] = {
         (from_folder("/srv/models/../../etc"), "others: /srv/models/../../etc"),
         (model(cache={"type": "HostPath", "hostPath": {"path": "/c"}}), "others: /c"),
         (
-            model() | {"scheduler": {"type": "FixedChunk", "profile": {"type": "HostPath", "hostPath": {"path": "/p"}}}},
+            model()
+            | {"scheduler": {"type": "FixedChunk", "profile": {"type": "HostPath", "hostPath": {"path": "/p"}}}},
             "others: /p",
         ),
         (pod(volumes=[{"name": "v", "hostPath": {"path": "/var/run"}}]), "others: /var/run"),

@@ -9,6 +9,8 @@ import pytest
 from tests.cluster.deployments import MODEL, Deployments, RefusedError, manifest
 from tests.cluster.kubectl import Kubectl, KubectlError
 
+pytestmark = pytest.mark.usefixtures("crd")
+
 FIXED = {"type": "FixedChunk", "fixedChunk": {"chunkSize": 512}}
 DYNAMIC = {"type": "DynamicChunk"}
 STATUS: dict[str, Any] = {
@@ -82,7 +84,10 @@ def test_a_patch_of_the_type_takes_the_old_member_away(deployments: Deployments)
     deployments.created({"model": MODEL, "scheduler": FIXED})
     with pytest.raises(RefusedError, match=r"take fixedChunk away \(in a patch: fixedChunk: null\)"):
         deployments.patched({"scheduler": DYNAMIC})
-    assert deployments.patched({"scheduler": DYNAMIC | {"fixedChunk": None}})["spec"]["scheduler"]["type"] == "DynamicChunk"
+    assert (
+        deployments.patched({"scheduler": DYNAMIC | {"fixedChunk": None}})["spec"]["scheduler"]["type"]
+        == "DynamicChunk"
+    )
 
 
 def test_status_holds_all_that_the_operator_says(deployments: Deployments) -> None:
