@@ -31,7 +31,7 @@ class RefusedError(Exception):
     def __init__(self, answer: dict[str, Any]) -> None:
         super().__init__(answer["message"])
         self.faults: Sequence[Fault] = [
-            Fault(cause.get("field", ""), cause["reason"], cause["message"])
+            Fault(cause.get("field", ""), cause.get("reason", ""), cause["message"])
             for cause in answer.get("details", {}).get("causes", [])
         ]
 

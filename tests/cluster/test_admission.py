@@ -184,7 +184,7 @@ def test_a_member_may_stand_only_beside_its_type(admission: Admission, union: Ro
     other = next(found for found in types if found != kind)
     faults = admission.refusal(union_spec(union, **{"type": other, key: member})).faults
     (message,) = (found.message for found in faults if found.path == f"{union.path}.{key}")
-    assert f"only with type {kind}; set that type, or take {key} away" in message
+    assert f"only with type {kind}: set that type, or take {key} away" in message
 
     if kind in cls.needed:
         (fault,) = admission.refusal(union_spec(union, type=kind)).faults

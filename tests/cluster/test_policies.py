@@ -88,16 +88,18 @@ def policy(request: pytest.FixtureRequest, kubectl: Kubectl, deployments: Deploy
     objects = list(yaml.safe_load_all((FOLDER / f"{request.param}.yaml").read_text(encoding="utf-8")))
     names = {"matchLabels": {"kubernetes.io/metadata.name": kubectl.namespace}}
     objects[1]["spec"]["matchResources"] = {"namespaceSelector": names}
-    kubectl.apply(*objects)
     forbidden, message = FORBIDDEN[request.param][0]
 
     def in_force() -> None:
         assert message in str(deployments.refusal(forbidden))
 
-    eventually(in_force)
-    yield request.param
-    for found in objects:
-        kubectl.delete(found["kind"], found["metadata"]["name"])
+    try:
+        kubectl.apply(*objects)
+        eventually(in_force)
+        yield request.param
+    finally:
+        for found in objects:
+            kubectl.delete(found["kind"], found["metadata"]["name"])
 
 
 def test_a_policy_forbids_what_it_says_and_nothing_else(policy: str, deployments: Deployments) -> None:

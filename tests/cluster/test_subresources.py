@@ -82,7 +82,7 @@ def test_apply_changes_the_type_of_a_union(kubectl: Kubectl, side: str) -> None:
 
 def test_a_patch_of_the_type_takes_the_old_member_away(deployments: Deployments) -> None:
     deployments.created({"model": MODEL, "scheduler": FIXED})
-    with pytest.raises(RefusedError, match=r"take fixedChunk away \(in a patch: fixedChunk: null\)"):
+    with pytest.raises(RefusedError, match=r"take fixedChunk away \(in a patch, fixedChunk: null\)"):
         deployments.patched({"scheduler": DYNAMIC})
     assert (
         deployments.patched({"scheduler": DYNAMIC | {"fixedChunk": None}})["spec"]["scheduler"]["type"]
