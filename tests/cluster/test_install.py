@@ -29,7 +29,7 @@ MAY: dict[str, set[str]] = {
     "events.events.k8s.io": {"get", "create", "patch"},
     "secrets": set(),
     "pods/exec": set(),
-    "vajradeployments.vajra.ai/finalizers": set(),
+    "vajradeployments.vajra.ai/finalizers": {"update"},
     "leases.coordination.k8s.io": set(),
     "clusterroles.rbac.authorization.k8s.io": set(),
 }
