@@ -39,7 +39,16 @@ STATUS: dict[str, Any] = {
     "recovery": {
         "workerRestarts": 1,
         "groupRestarts": 1,
-        "groups": [{"replica": 1, "restarts": 1, "lastRestartTime": "2026-01-01T00:00:00Z"}],
+        "groups": [
+            {
+                "replica": 1,
+                "revision": "a",
+                "restarts": 1,
+                "workerRestarts": 0,
+                "podUID": "u",
+                "lastRestartTime": "2026-01-01T00:00:00Z",
+            }
+        ],
         "lastFault": {
             "reason": "Stalled",
             "time": "2026-01-01T00:00:00Z",

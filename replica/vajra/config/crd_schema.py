@@ -35,7 +35,7 @@ def spec_schema() -> dict[str, Any]:
 
 
 def validation(cel: str, message: str, path: str, reason: str) -> dict[str, str]:
-    """A rule in CEL that stands at the first step of `path`, the field at fault."""
+    """A rule in CEL. `path` is the field at fault; its first step is where the rule stands."""
     return {"rule": cel, "message": message, "fieldPath": path[path.index(".") :], "reason": reason}
 
 
@@ -71,7 +71,8 @@ class _StructuralWriter(SchemaWriter):
         return {"x-kubernetes-int-or-string": True, "minimum": 0, "pattern": QUANTITY_PATTERN}
 
     def open_map(self, field: ConfigField, path: str) -> dict[str, Any]:
-        return pod_template()
+        assert path == "spec.podTemplate", f"the CRD has no schema for {path}"
+        return _pod_template()
 
 
 def _limits(path: str) -> str:
@@ -104,7 +105,7 @@ def _member_rules(cls: type[Union]) -> Iterator[dict[str, str]]:
             yield validation(f"self.type != '{kind}' || has(self.{key})", message, f"self.{key}", "FieldValueRequired")
 
 
-def pod_template() -> dict[str, Any]:
+def _pod_template() -> dict[str, Any]:
     """The skeleton of spec.podTemplate (`vajra.config.spec.pod_template`); all else is kept as it is written."""
     texts = {"type": "object", "additionalProperties": {"type": "string"}}
     container = {
