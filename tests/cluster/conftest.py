@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from kubernetes.client import ApiClient
+from kubernetes.config import new_client_from_config
 from tests.cluster import binaries, control_plane, folders, kind, local
 from tests.cluster.api import Api
 from tests.cluster.binaries import MissingError
