@@ -1,8 +1,8 @@
 """Fixtures on a real Kubernetes.
 
 `api` has an API server and no nodes, `cluster` has two nodes and the project's images. A test takes one of the two, and
-`kubectl` or `namespace` for a namespace of its own there. What this machine lacks for them makes a test skip and say so;
-with VAJRA_CLUSTER_REQUIRED=1 it fails.
+`kubectl` or `namespace` for a namespace of its own there. What this machine lacks makes a test skip and say so; with
+VAJRA_CLUSTER_REQUIRED=1 it fails.
 """
 
 from __future__ import annotations

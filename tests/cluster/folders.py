@@ -18,7 +18,7 @@ MAX_NODE_CLUSTERS = 4
 
 @dataclass
 class Claim:
-    """A folder that is ours until `release`, or until this process ends. Its name is `api-…`, or `nodes-` and a slot."""
+    """A folder that is ours until `release`, or until this process ends. It is named `api-…` or `nodes-0`."""
 
     folder: Path
     _lock: int

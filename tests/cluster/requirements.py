@@ -22,6 +22,14 @@ PACKAGES = {
 }
 
 
+def missing_packages() -> list[str]:
+    """Debian's packages that are not installed."""
+    packages = {package for program, package in PACKAGES.items() if shutil.which(program) is None}
+    if not (CNI_PLUGINS / "bridge").exists():
+        packages.add("containernetworking-plugins")
+    return sorted(packages)
+
+
 def missing_for_nodes() -> list[str]:
     """Why no node can run here; nothing when one can."""
     if sys.platform != "linux":
@@ -29,20 +37,12 @@ def missing_for_nodes() -> list[str]:
     found = []
     if os.geteuid() != 0:
         found.append("nodes need root, for network namespaces and containers")
-    packages = {package for program, package in PACKAGES.items() if shutil.which(program) is None}
-    if not (CNI_PLUGINS / "bridge").exists():
-        packages.add("containernetworking-plugins")
-    if packages:
-        found.append(f"packages are missing: apt-get install {' '.join(sorted(packages))}")
+    if packages := missing_packages():
+        found.append(f"packages are missing: apt-get install {' '.join(packages)}")
     if "\toverlay\n" not in Path("/proc/filesystems").read_text():
-        found.append("the kernel has no overlay file system (modprobe overlay)")
-    return found + missing_programs()
-
-
-def missing_programs() -> list[str]:
-    """What of our own build is missing."""
+        found.append("the kernel has no overlay file system: modprobe overlay")
     try:
         binaries.built()
     except MissingError as e:
-        return [str(e)]
-    return []
+        found.append(str(e))
+    return found
