@@ -49,13 +49,14 @@ def objects(namespace: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def installed(kubectl: Kubectl) -> Iterator[Kubectl]:
-    """kubectl in a namespace where the operator is installed, without pods."""
+    """kubectl in a namespace where the operator is installed, without pods. What the namespace holds goes with it."""
     parts = objects(kubectl.namespace)
     next(part for part in parts if part["kind"] == "Deployment")["spec"]["replicas"] = 0
     kubectl.apply(*parts)
     yield kubectl
     for part in parts:
-        kubectl.delete(part["kind"], part["metadata"]["name"])
+        if part["kind"].startswith("ClusterRole"):
+            kubectl.delete(part["kind"], part["metadata"]["name"])
 
 
 class Access:
