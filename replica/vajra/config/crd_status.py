@@ -18,7 +18,7 @@ def status_schema() -> dict[str, Any]:
         selector=_text("Label selector of the replicas' leaders, for autoscalers."),
         gpus=_count("GPUs that the replicas hold."),
         accelerator=_text("What the engine runs on: GPU or CPU."),
-        currentRevision=_text("Revision that the replicas ran before the rollout under way; else the update revision."),
+        currentRevision=_text("Revision that was last rolled out completely."),
         updateRevision=_text("Revision of the spec."),
         endpoint=_object(
             "Addresses in the cluster.",
@@ -64,7 +64,7 @@ def status_schema() -> dict[str, Any]:
                     revision=_text("Revision for which the restarts are counted."),
                     restarts=_count("Restarts counted against spec.recovery.groupRestartLimit."),
                     workerRestarts=_count("Restarts of workers in place."),
-                    podUID=_text("Pod that the restarts of workers are those of."),
+                    podUID=_text("Pod of which faults have been counted."),
                     lastRestartTime=_time("Time of the last restart."),
                 ),
             ),
