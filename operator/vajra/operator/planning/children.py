@@ -13,7 +13,7 @@ from vajra.operator.planning.pods import Pod, pod_of
 
 @dataclass(frozen=True)
 class Children:
-    """objects: all but pods, by kind and name. taken: indices of replicas whose names pods have that are not its own."""
+    """objects: all but pods, by kind and name. taken: indices of replicas whose names other pods have."""
 
     objects: Mapping[tuple[str, str], Manifest]
     replica_pods: tuple[Pod, ...]

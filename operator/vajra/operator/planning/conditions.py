@@ -96,8 +96,7 @@ def _ready(now: Situation) -> Verdict:
         message = f"pod {silent[0]} is ready and does not answer the operator; a NetworkPolicy may be in the way"
         return Verdict(False, Reason.NOT_ANSWERING, message)
     device = now.spec.resources.accelerator.type
-    message = f"{_count(now.wanted, 'replica')} of revision {now.rollout.update} on {device}"
-    return Verdict(True, Reason.SERVING, message + (": serves" if now.wanted == 1 else ": all serve"))
+    return Verdict(True, Reason.SERVING, f"{_rollout_message(now)} on {device}")
 
 
 def _blocking(now: Situation) -> Blocking | None:
