@@ -50,7 +50,8 @@ class Observed:
 
     deployment: the object itself, with the server's defaults. children: every object with its label, of all kinds, with
     kind and apiVersion and, of managedFields, at least the operator's own.
-    reports: by pod name, of pods that answered lately. nodes_down: names of nodes that are not ready.
+    reports: by pod name, of pods that answered lately; never of an earlier
+    pod with that name. nodes_down: names of nodes that are not ready.
     now: seconds since the epoch.
     """
 

@@ -72,8 +72,8 @@ def why_pod_not_ready(pod: Pod, reports: Mapping[str, Report], gpu_resource: str
             return Blocking(Reason.IMAGE_PULL_FAILED, f"{where}: {container.get('image', '')}: {said}")
         if reason in _CONFIG_REASONS:
             return Blocking(Reason.CONTAINER_CONFIG_FAILED, f"{where}: {said}")
-        if reason == "CrashLoopBackOff":
-            last = container.get("lastState", {}).get("terminated", {})
+        last = container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated", {})
+        if reason == "CrashLoopBackOff" or "terminated" in container.get("state", {}):
             why = last.get("message", "").strip() or f"it ended with status {last.get('exitCode', 'unknown')}"
             return Blocking(Reason.CRASH_LOOP, f"{where}: {why}")
     report = reports.get(pod.name)
@@ -103,6 +103,8 @@ def _starting(pod: Pod, report: Report) -> Blocking:
     if pod.started and report.phase == "Starting":
         again = report.message or "its workers start again"
         return Blocking(Reason.RESTARTING_WORKERS, f"pod {pod.name}: {again}")
+    if report.phase == "Serving":
+        return Blocking(Reason.STARTING, f"pod {pod.name} serves; the cluster has yet to see it")
     if stage is None or (reason := _STAGES.get(stage.name)) is None:
         said = f": {report.message}" if report.message else ""
         return Blocking(Reason.STARTING, f"pod {pod.name} is starting{said}")

@@ -212,7 +212,7 @@ def _config_applied(now: Situation) -> Verdict:
         return Verdict(False, now.acceptance.reason, f"generation {now.live_generation} goes on")
     if now.acknowledgement.behind:
         behind = ", ".join(now.acknowledgement.behind)
-        message = f"these have not taken generation {now.live_generation} over yet: {behind}"
+        message = f"these have yet to take generation {now.live_generation} over, or their log says why not: {behind}"
         return Verdict(False, Reason.CONFIG_PENDING, message)
     if now.acknowledgement.silent and not _held_before(now, "ConfigApplied"):
         silent = ", ".join(now.acknowledgement.silent)

@@ -65,8 +65,8 @@ def _objects(desired: Desired, gateways: Gateways) -> Iterator[dict[str, Any]]:
     yield rank_service(owner)
     yield client_service(owner, spec.networking)
     if spec.networking.network_policy == "Enabled":
-        needs_hub = spec.model.source.type == "HuggingFace"
-        yield replica_policy(owner, desired.operator_namespace, needs_hub=needs_hub)
+        fetches = spec.model.source.type in ("HuggingFace", "Embedded")
+        yield replica_policy(owner, desired.operator_namespace, fetches=fetches)
         for replica in sorted(desired.wide):
             yield group_policy(owner, replica)
     yield replica_budget(owner, desired.min_available)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -44,7 +45,7 @@ class Group:
         """What the leader said lately."""
         return self.reports.get(self.leader.name) if self.leader else None
 
-    @property
+    @functools.cached_property
     def state(self) -> State:
         """Where it is in its life."""
         missing = len(self.pods) < self.size
@@ -59,12 +60,10 @@ class Group:
 
     @property
     def end(self) -> End | None:
-        """How the first of its pods to end did so, if one has; or what it said when it gave up."""
-        ends = [pod.end for pod in self.pods if pod.end]
-        if ends:
-            # A refusal says more than the ends that follow from it.
-            return next((end for end in ends if end.fault is Fault.CONFIG_REFUSED), ends[0])
+        """How the first of its pods to end did so, if one has; or what the leader said when it gave up."""
         report = self.report
+        if (pod := self._first_ended) is not None:
+            return pod.end
         if report is not None and report.phase == "Failed":
             return End(Fault.REPLICA_FAILED, report.message)
         return None
@@ -72,8 +71,13 @@ class Group:
     @property
     def ended_pod(self) -> Pod:
         """The pod that `end` speaks of."""
-        ended = [pod for pod in self.pods if pod.end]
-        return next((pod for pod in ended if pod.end == self.end), self.pods[0])
+        return self._first_ended or self.pods[0]
+
+    @property
+    def _first_ended(self) -> Pod | None:
+        """A refusal says more than the ends that follow from it."""
+        ends = [(pod.end.fault is not Fault.CONFIG_REFUSED, pod.end.time, pod.index, pod) for pod in self.pods if pod.end]
+        return min(ends)[-1] if ends else None
 
     @property
     def lost_pod(self) -> Pod | None:

@@ -16,10 +16,11 @@ EXIT_GAVE_UP: Final = 3  # its workers cannot be kept alive, or the model not be
 
 @dataclass(frozen=True)
 class End:
-    """How a pod ended."""
+    """How a pod ended, and when, as far as is known."""
 
     fault: Fault
     message: str
+    time: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def pod_of(manifest: Manifest, nodes_down: Set[str]) -> Pod:
         deleting="deletionTimestamp" in meta,
         ready_since=clock.seconds(ready["lastTransitionTime"]) if ready.get("status") == "True" else None,
         started=any(container.get("started") for container in containers),
-        end=_end(status),
+        end=_end(status, manifest.get("spec", {}).get("restartPolicy") == "Never"),
         manifest=manifest,
     )
 
@@ -101,26 +102,35 @@ def condition(manifest: Manifest, kind: str) -> Mapping[str, Any]:
     return next((each for each in found if each["type"] == kind), {})
 
 
-def _end(status: Mapping[str, Any]) -> End | None:
-    if status.get("phase") not in ("Failed", "Succeeded"):
+def _end(status: Mapping[str, Any], for_good: bool) -> End | None:
+    """Where ends are `for_good`, that of one container is that of the pod; what the worker says goes first."""
+    over = status.get("phase") in ("Failed", "Succeeded")
+    if not over and not for_good:
         return None
-    exits = [
-        (container["name"], state["terminated"])
-        for container in status.get("containerStatuses", ())
-        if "terminated" in (state := container.get("state", {}))
-    ]
-    if status.get("reason") or not exits:
-        said = ": ".join(filter(None, (status.get("reason"), status.get("message"))))
-        return End(Fault.POD_REJECTED, said or "the pod ended before its processes began")
-    # What ended first pulled the others along.
-    name, last = min(exits, key=lambda each: (each[1].get("finishedAt") or "", each[0] != names.WORKER))
-    said = last.get("message", "").strip()
-    code = last.get("exitCode", 0)
-    text = f"container {name} ended with status {code}" + (f": {said}" if said else "")
+    if over and status.get("reason"):
+        return End(Fault.POD_REJECTED, ": ".join(filter(None, (status["reason"], status.get("message")))))
+    exits = _exits(status.get("containerStatuses", ()))
+    if not exits and over:
+        exits = [exit for exit in _exits(status.get("initContainerStatuses", ())) if exit[1].get("exitCode")]
+    if not exits:
+        return End(Fault.POD_REJECTED, "the pod ended before its processes began") if over else None
+    name, last = min(exits, key=lambda exit: (exit[0] != names.WORKER, exit[1].get("finishedAt") or ""))
+    fault, message = _cause(name, last)
+    return End(fault, message, last.get("finishedAt") or "")
+
+
+def _exits(containers: Sequence[Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
+    states = ((container["name"], container.get("state", {})) for container in containers)
+    return [(name, state["terminated"]) for name, state in states if "terminated" in state]
+
+
+def _cause(container: str, last: Mapping[str, Any]) -> tuple[Fault, str]:
+    said, code = last.get("message", "").strip(), last.get("exitCode", 0)
+    text = f"container {container} ended with status {code}" + (f": {said}" if said else "")
     if last.get("reason") == "OOMKilled":
-        return End(Fault.OUT_OF_MEMORY, f"container {name} needed more memory than resources.memory gives it")
-    if name == names.WORKER and code == EXIT_CONFIG_REFUSED:
-        return End(Fault.CONFIG_REFUSED, said or text)
-    if name == names.WORKER and code == EXIT_GAVE_UP:
-        return End(Fault.REPLICA_FAILED, said or text)
-    return End(Fault.PROCESS_ENDED, text)
+        return Fault.OUT_OF_MEMORY, f"container {container} needed more memory than its limit (resources.memory)"
+    if container == names.WORKER and code == EXIT_CONFIG_REFUSED:
+        return Fault.CONFIG_REFUSED, said or text
+    if container == names.WORKER and code == EXIT_GAVE_UP:
+        return Fault.REPLICA_FAILED, said or text
+    return Fault.PROCESS_ENDED, text

@@ -66,6 +66,7 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
+@functools.cache
 def _rows(change: Change) -> tuple[Row, ...]:
     return tuple(row for row in leaves() if row.change is change)
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from vajra.config import Change, changed_fields
-from vajra.config.mapping import replica_config
 from vajra.operator.model import Event, Manifest
 from vajra.operator.planning import names
 from vajra.operator.planning.conditions import condition_of, conditions, is_trouble
@@ -84,8 +83,11 @@ def _endpoint(now: Situation) -> dict[str, Any]:
 
 def _resolved(now: Situation) -> dict[str, Any]:
     layout = layout_of(now.spec)
+    controller = now.spec.controller.type
+    if controller == "Auto":
+        controller = "PipelineParallel" if layout.pipeline > 1 else "Base"
     return {
-        "controller": replica_config(now.spec).type_name,
+        "controller": controller,
         "worldSize": layout.world_size,
         "podsPerReplica": layout.pods,
         "gpusPerPod": layout.ranks_per_pod,

@@ -8,14 +8,14 @@ from vajra.operator.planning import names
 from vajra.operator.planning.objects.owner import Owner
 
 
-def replica_policy(owner: Owner, operator_namespace: str, *, needs_hub: bool) -> dict[str, Any]:
-    """Gateways and the operator may call the control port; pods may ask DNS, and the model hub if there is one."""
+def replica_policy(owner: Owner, operator_namespace: str, *, fetches: bool) -> dict[str, Any]:
+    """Gateways and the operator may call the control port; pods may ask DNS, and fetch a model that has to be."""
     gateways = {"podSelector": {"matchLabels": names.component_selector(owner.name, names.GATEWAY)}}
     operator = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": operator_namespace}}}
     control = {"protocol": "TCP", "port": names.CONTROL_PORT}
     dns = {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]}
-    # Nobody knows the hub's addresses in advance, and its name is nothing to a NetworkPolicy.
-    hub = [{"ports": [{"protocol": "TCP", "port": 1, "endPort": 65535}]}] if needs_hub else []
+    # A NetworkPolicy knows no names, and nobody the addresses of a hub in advance.
+    hub = [{"ports": [{"protocol": "TCP", "port": 1, "endPort": 65535}]}] if fetches else []
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
