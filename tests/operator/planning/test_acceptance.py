@@ -23,7 +23,7 @@ def refused(**fields: Any) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize(
-    "fields, reason, words",
+    ("fields", "reason", "words"),
     [
         ({"scheduler": {"type": "Nonsense"}}, "InvalidConfig", "spec.scheduler.type"),
         ({"scheduler": {"type": "DynamicChunk"}}, "UnsupportedOption", "DynamicChunk is not implemented"),
@@ -36,10 +36,7 @@ def refused(**fields: Any) -> tuple[str, str]:
         ({"networking": {"inferencePool": "Enabled"}}, "UnsupportedOption", "spec.networking.inferencePool"),
         ({"networking": {"grpcPort": 8472}}, "InvalidConfig", "spec.networking.grpcPort"),
         (
-            {
-                "model": HUB
-                | {"cache": {"type": "PersistentVolumeClaim", "persistentVolumeClaim": {"claimName": "c"}}}
-            },
+            {"model": HUB | {"cache": {"type": "PersistentVolumeClaim", "persistentVolumeClaim": {"claimName": "c"}}}},
             "UnsupportedOption",
             "prefetch",
         ),

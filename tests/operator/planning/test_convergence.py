@@ -165,10 +165,10 @@ class World(RuleBasedStateMachine):
     def live_on(self, seconds: int) -> None:
         self.cluster.live_on(seconds)
 
-    @precondition(lambda self: self.cluster.processes)
+    @precondition(lambda self: self.cluster.replica_pods())
     @rule(data=st.data(), code=st.sampled_from([0, 1, 2, 3, 137]))
     def fail(self, data: st.DataObject, code: int) -> None:
-        self.cluster.fail(data.draw(st.sampled_from(sorted(self.cluster.replica_pods()) or ["none"])), code)
+        self.cluster.fail(data.draw(st.sampled_from(sorted(self.cluster.replica_pods()))), code)
 
     @precondition(lambda self: self.cluster.pods())
     @rule(data=st.data())
@@ -216,7 +216,7 @@ class World(RuleBasedStateMachine):
         self.stale = None
 
     def accepted(self) -> bool:
-        return self.cluster.spec.get("scheduler", {}).get("type", "FixedChunk") == "FixedChunk"
+        return bool(self.cluster.spec.get("scheduler", {"type": "FixedChunk"})["type"] == "FixedChunk")
 
     @invariant()
     def no_group_runs_two_revisions(self) -> None:

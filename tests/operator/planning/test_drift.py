@@ -74,7 +74,9 @@ def test_a_label_that_we_no_longer_want_is_one() -> None:
     assert differs(desired, observed())
 
 
-@pytest.mark.parametrize("written, read", [("1000m", "1"), ("0.5", "500m"), (2, "2"), ("1024Mi", "1Gi"), ("1e3", "1k")])
+@pytest.mark.parametrize(
+    ("written", "read"), [("1000m", "1"), ("0.5", "500m"), (2, "2"), ("1024Mi", "1Gi"), ("1e3", "1k")]
+)
 def test_quantities_are_compared_by_value(written: Any, read: Any) -> None:
     wanted = {"metadata": {}, "spec": {"resources": {"limits": {"x": written}}}}
     found = {"metadata": {}, "spec": {"resources": {"limits": {"x": read}}}}

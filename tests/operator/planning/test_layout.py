@@ -45,7 +45,7 @@ def test_gpus_per_pod_is_the_users_to_say() -> None:
     assert layout(2, 8, 1, gpus_per_pod=4).pods == 4
 
 
-@pytest.mark.parametrize("gpus_per_pod, pods", [(2, 4), (8, 1)])
+@pytest.mark.parametrize(("gpus_per_pod", "pods"), [(2, 4), (8, 1)])
 def test_a_replica_becomes_pods(gpus_per_pod: int, pods: int) -> None:
     resources = {"accelerator": {"type": "GPU"}, "gpusPerPod": gpus_per_pod}
     parallelism = {"tensor": 2, "pipeline": 2, "kv": 2, "maxTokensPerKVGroup": 1024}

@@ -70,7 +70,7 @@ def test_a_hub_with_a_token() -> None:
 
 
 @pytest.mark.parametrize(
-    "source, path, volume",
+    ("source", "path", "volume"),
     [
         (
             {"type": "PersistentVolumeClaim", "persistentVolumeClaim": {"claimName": "models", "path": "/a"}},
@@ -93,7 +93,7 @@ def test_sources_that_are_volumes(source: Object, path: str, volume: Object) -> 
 
 
 @pytest.mark.parametrize(
-    "cache, volume",
+    ("cache", "volume"),
     [
         ({"type": "EmptyDir", "emptyDir": {"sizeLimit": "9Gi"}}, {"emptyDir": {"sizeLimit": "9Gi"}}),
         (

@@ -21,9 +21,9 @@ def read(spec: dict[str, Any]) -> VajraDeploymentSpec:
 # A change of one of these rolls the pods of everybody who upgrades the operator. When a new field does it, its default
 # is not what `revision_of` takes for it; when a default has changed, give specs of before a way to keep their name.
 GOLDEN: list[tuple[str, dict[str, Any], str]] = [
-    ("hub", {"model": {"name": "meta-llama/Llama-2-7b-chat-hf"}}, "GOLDEN0"),
-    ("embedded", minimal_spec(), "GOLDEN1"),
-    ("parallel", parallel_spec(), "GOLDEN2"),
+    ("hub", {"model": {"name": "meta-llama/Llama-2-7b-chat-hf"}}, "v1-879ce7cca6e5"),
+    ("embedded", minimal_spec(), "v1-8d2c71de6d1a"),
+    ("parallel", parallel_spec(), "v1-c645efbda000"),
     (
         "everything",
         {
@@ -44,17 +44,17 @@ GOLDEN: list[tuple[str, dict[str, Any], str]] = [
             "image": "registry.example/vajra:1",
             "podTemplate": {"spec": {"nodeSelector": {"pool": "a"}}},
         },
-        "GOLDEN3",
+        "v1-a8a0b06e657d",
     ),
 ]
 
 
-@pytest.mark.parametrize("spec, name", [case[1:] for case in GOLDEN], ids=[case[0] for case in GOLDEN])
+@pytest.mark.parametrize(("spec", "name"), [case[1:] for case in GOLDEN], ids=[case[0] for case in GOLDEN])
 def test_a_spec_keeps_its_name_for_ever(spec: dict[str, Any], name: str) -> None:
     assert revision_of(read(spec)).name == name
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(manifests(), manifests())
 def test_the_name_tells_whether_pods_would_differ(one: dict[str, Any], other: dict[str, Any]) -> None:
     """A spec with the live settings of another has its own name; any change of class Recreate gives another."""

@@ -74,6 +74,16 @@ def test_an_evicted_follower_takes_its_group_along() -> None:
     assert cluster.serving() == {0, 1}
 
 
+@pytest.mark.parametrize("surge", [0, 1])
+def test_an_evicted_replica_is_replaced_at_once_where_there_is_room(surge: int) -> None:
+    cluster = settled(replicas=2, rollout={"maxSurge": surge, "maxUnavailable": 1})
+    cluster.evict("llama-0-0")  # and goes on with its requests
+    created = [action for action in cluster.plan().actions if isinstance(action, Create)]
+    assert len(created) == surge
+    cluster.settle()
+    assert len(cluster.serving()) == 2
+
+
 def test_spec_replicas_is_read_and_never_written() -> None:
     cluster = settled(replicas=2)
     cluster.change(replicas=3)
@@ -112,7 +122,7 @@ def roll(cluster: Cluster, **fields: Any) -> list[int]:
     return served
 
 
-@pytest.mark.parametrize("surge, unavailable", [(0, 1), (1, 0), (1, 1), (2, 0), (0, 3)])
+@pytest.mark.parametrize(("surge", "unavailable"), [(0, 1), (1, 0), (1, 1), (2, 0), (0, 3)])
 def test_a_rollout_keeps_enough_serving(surge: int, unavailable: int) -> None:
     cluster = settled(replicas=3, rollout={"maxSurge": surge, "maxUnavailable": unavailable})
     old = set(cluster.revisions().values())

@@ -43,7 +43,7 @@ def unscheduled(message: str) -> Object:
 
 
 @pytest.mark.parametrize(
-    "status, reason, words",
+    ("status", "reason", "words"),
     [
         (unscheduled("0/2 nodes are available: 2 Insufficient cpu."), Reason.UNSCHEDULABLE, "Insufficient cpu"),
         (unscheduled("2 Insufficient nvidia.com/gpu."), Reason.INSUFFICIENT_GPUS, "nvidia.com/gpu"),
@@ -64,7 +64,7 @@ def test_what_keeps_a_pod_from_running(status: Object, reason: Reason, words: st
 
 
 @pytest.mark.parametrize(
-    "stages, reason",
+    ("stages", "reason"),
     [
         ((), Reason.STARTING),
         ((Stage("WeightDownload", 9.0, 0.43),), Reason.DOWNLOADING_WEIGHTS),
@@ -206,7 +206,7 @@ def _fault(cluster: Cluster) -> None:
     cluster.fail("llama-0-0", 3)
 
 
-@pytest.mark.parametrize("event, told", [(_nothing, set()), (_scale, {"Serving"}), (_fault, {"ReplicaFailed"})])
+@pytest.mark.parametrize(("event", "told"), [(_nothing, set()), (_scale, {"Serving"}), (_fault, {"ReplicaFailed"})])
 def test_events_tell_of_changes_alone(event: Callable[[Cluster], None], told: set[str]) -> None:
     cluster = Cluster(minimal_spec(replicas=2))
     cluster.settle()

@@ -127,7 +127,7 @@ def _missing_replica(now: Situation) -> Blocking:
         return first
     if now.fleet.waiting:
         return _waiting(now, min(now.fleet.waiting))
-    if now.rolling:
+    if any(group.revision != now.rollout.update for group in now.groups.values()):
         held = _held(now)
         if held is not None:
             return Blocking(held.reason, held.message)
@@ -210,6 +210,8 @@ def _stopped_first(now: Situation) -> Iterator[Group]:
 def _config_applied(now: Situation) -> Verdict:
     if not now.accepted:
         return Verdict(False, now.acceptance.reason, f"generation {now.live_generation} goes on")
+    if now.wanted and not now.acknowledgement.started:
+        return Verdict(False, Reason.CONFIG_PENDING, "no pod has started yet")
     if now.acknowledgement.behind:
         behind = ", ".join(now.acknowledgement.behind)
         message = f"these have yet to take generation {now.live_generation} over, or their log says why not: {behind}"

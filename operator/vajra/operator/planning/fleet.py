@@ -1,8 +1,8 @@
 """How many groups there are, which go and which come: scaling, rollout and recovery in one decision.
 
 A slot is a group that stays, or the index of one that waits to be created again after a fault. There are as many slots
-as replicas asked for; during a rollout maxSurge more. A new group comes only when, with those that are still leaving,
-there are not more groups than that.
+as replicas asked for, during a rollout maxSurge more; and never more groups than replicas and maxSurge together, those
+included that are still leaving.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def decide(
     creating = [
         Creation(group.replica, group.revision) for group in staying.values() if group.state is State.INCOMPLETE
     ]
-    room = limit - len(groups)
+    room = wanted + rollout.settings.max_surge - len(groups)
     due = [replica for replica in sorted(waiting) if not (replica in groups or replica in taken) and wait_over(replica)]
     creating += [Creation(replica, rollout.target(replica)) for replica in due[: max(0, room)]]
     room -= len(due)

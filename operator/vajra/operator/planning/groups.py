@@ -76,7 +76,9 @@ class Group:
     @property
     def _first_ended(self) -> Pod | None:
         """A refusal says more than the ends that follow from it."""
-        ends = [(pod.end.fault is not Fault.CONFIG_REFUSED, pod.end.time, pod.index, pod) for pod in self.pods if pod.end]
+        ends = [
+            (pod.end.fault is not Fault.CONFIG_REFUSED, pod.end.time, pod.index, pod) for pod in self.pods if pod.end
+        ]
         return min(ends)[-1] if ends else None
 
     @property

@@ -14,25 +14,25 @@ from vajra.operator.planning.revision import with_live_part
 
 @dataclass(frozen=True)
 class Acknowledgement:
-    """behind: pods that run an older generation. silent: pods that have not answered lately."""
+    """started: number of pods that count. behind: those that run an older generation. silent: that do not answer."""
 
+    started: int
     behind: tuple[str, ...]
     silent: tuple[str, ...]
 
 
 def acknowledgement(pods: Iterable[Pod], reports: Mapping[str, Report], generation: int) -> Acknowledgement:
     """Of the pods that have started and stay."""
+    started = [pod for pod in pods if pod.started and pod.alive and not pod.deleting]
     behind: list[str] = []
     silent: list[str] = []
-    for pod in pods:
-        if pod.deleting or not pod.alive or not pod.started:
-            continue
+    for pod in started:
         report = reports.get(pod.name)
         if report is None:
             silent.append(pod.name)
         elif report.generation < generation:
             behind.append(pod.name)
-    return Acknowledgement(tuple(behind), tuple(silent))
+    return Acknowledgement(len(started), tuple(behind), tuple(silent))
 
 
 def updates(

@@ -23,6 +23,7 @@ from vajra.operator.planning.leaving import leave, remove
 from vajra.operator.planning.live import acknowledgement, updates
 from vajra.operator.planning.objects.owner import Owner
 from vajra.operator.planning.objects.pods import PodSettings, replica_pod
+from vajra.operator.planning.pods import Pod
 from vajra.operator.planning.revision import revision_of
 from vajra.operator.planning.rollout import Rollout
 from vajra.operator.planning.situation import Situation
@@ -208,7 +209,7 @@ class _Planning:
     def _pod_settings(self, revision: str, image: str) -> PodSettings:
         return PodSettings(revision, image, self.settings.image_pull_policy, self.spec.drain)
 
-    def _pods(self) -> Iterator[Any]:
+    def _pods(self) -> Iterator[Pod]:
         yield from self.children.replica_pods
         yield from self.children.gateway_pods
 
