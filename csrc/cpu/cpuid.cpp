@@ -18,9 +18,12 @@
 namespace vajra::cpu {
 namespace {
 
+constexpr const char* kNames = "scalar, avx2, avx512, avx512fma, amx";
+
 struct Host {
   Isa isa = Isa::kScalar;
   std::string amx_refusal = {};
+  bool intel = false;
 };
 
 #if defined(__x86_64__)
@@ -35,6 +38,15 @@ Leaf cpuid(uint32_t leaf, uint32_t subleaf) {
 }
 
 constexpr bool bit(uint32_t word, int i) { return (word >> i & 1) != 0; }
+
+bool is_intel() {
+  const Leaf vendor = cpuid(0, 0);
+  char name[12];
+  std::memcpy(name, &vendor.ebx, 4);
+  std::memcpy(name + 4, &vendor.edx, 4);
+  std::memcpy(name + 8, &vendor.ecx, 4);
+  return std::memcmp(name, "GenuineIntel", sizeof name) == 0;
+}
 
 // The register state that the operating system saves on a context switch.
 uint64_t xcr0() {
@@ -63,11 +75,13 @@ Host detect() {
   const bool avx512 = bit(l7.ebx, 16) && bit(l7.ebx, 17) && bit(l7.ebx, 30) && bit(l7.ebx, 31) &&  // F, DQ, BW, VL
                       bit(l7.ecx, 1) && bit(l71.eax, 5);                                           // VBMI, BF16
   if (!avx512 || (saved & kZmm) != kZmm) return {Isa::kAvx2};
-  if (!bit(l7.edx, 24) || !bit(l7.edx, 22)) return {Isa::kAvx512};  // AMX TILE, BF16
+  const bool intel = is_intel();
+  if (!bit(l7.edx, 24) || !bit(l7.edx, 22)) return {Isa::kAvx512Fma, {}, intel};  // AMX TILE, BF16
   const std::string refusal = request_tiles(saved);
-  if (refusal.empty()) return {Isa::kAmx};
-  std::fprintf(stderr, "vajra: this processor has AMX, but %s; the kernel family is avx512 at most\n", refusal.c_str());
-  return {Isa::kAvx512, refusal};
+  if (refusal.empty()) return {Isa::kAmx, {}, intel};
+  std::fprintf(stderr, "vajra: this processor has AMX, but %s; the kernel family is avx512fma at most\n",
+               refusal.c_str());
+  return {Isa::kAvx512Fma, refusal, intel};
 }
 #else
 Host detect() { return {}; }
@@ -86,6 +100,8 @@ const char* isa_name(Isa isa) {
       return "avx2";
     case Isa::kAvx512:
       return "avx512";
+    case Isa::kAvx512Fma:
+      return "avx512fma";
     case Isa::kAmx:
       return "amx";
     case Isa::kScalar:
@@ -98,21 +114,27 @@ Isa host_isa() { return host().isa; }
 
 const char* amx_refusal() { return host().amx_refusal.c_str(); }
 
+Isa best_isa() {
+  const Isa last = host_isa();
+  return last == Isa::kAvx512Fma && !host().intel ? Isa::kAvx512 : last;
+}
+
 Isa selected_isa() {
   const char* wish = std::getenv("VAJRA_ISA");
-  if (wish == nullptr || *wish == 0) return host_isa();
+  if (wish == nullptr || *wish == 0) return best_isa();
   for (int i = 0; i < kNumIsas; ++i) {
     const Isa isa = Isa(i);
     if (std::string(wish) != isa_name(isa)) continue;
     if (isa <= host_isa()) return isa;
     throw std::invalid_argument(std::string("VAJRA_ISA=") + wish + ": this processor supports at most " +
-                                isa_name(host_isa()) + "; VAJRA_ISA can only lower the kernel family");
+                                isa_name(host_isa()) + " of " + kNames);
   }
   if (std::string(wish) == "amx-emulated")
     throw std::invalid_argument(
         "VAJRA_ISA=amx-emulated: it emulates tile instructions for tests of kernels, and no engine runs on it; "
-        "allowed are scalar, avx2, avx512, amx");
-  throw std::invalid_argument(std::string("VAJRA_ISA=") + wish + ": allowed are scalar, avx2, avx512, amx");
+        "allowed are " +
+        std::string(kNames));
+  throw std::invalid_argument(std::string("VAJRA_ISA=") + wish + ": allowed are " + kNames);
 }
 
 }  // namespace vajra::cpu

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 from tests.engine.models import LLAMA, RandomWeights
 
-from vajra.engine import Engine, EngineOptions, create_engine, isa
+from vajra.engine import Engine, EngineOptions, _native, create_engine
 from vajra.models.spec import ModelSpec
 
-FAMILIES = ("scalar", "avx2", "avx512", "amx")
-HOST_FAMILIES = FAMILIES[: FAMILIES.index(isa()) + 1]
+FAMILIES = ("scalar", "avx2", "avx512", "avx512fma", "amx")
+HOST_FAMILIES = FAMILIES[: FAMILIES.index(_native.ops.host_isa()) + 1]
 OPTIONS = EngineOptions(
     num_blocks=512, block_size=16, max_model_len=4096, max_batch_size=64, max_batch_tokens=2048, num_threads=2
 )

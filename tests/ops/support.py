@@ -17,7 +17,7 @@ ops = _native.ops
 Array = npt.NDArray[np.generic]
 Floats = npt.NDArray[np.float32]
 
-FAMILIES = ("scalar", "avx2", "avx512", "amx")
+FAMILIES = ("scalar", "avx2", "avx512", "avx512fma", "amx")
 HOST_FAMILIES = FAMILIES[: FAMILIES.index(ops.host_isa()) + 1]
 ISAS = (*HOST_FAMILIES, "amx-emulated")
 

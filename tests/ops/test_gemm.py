@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tests.ops.support import (
+    HOST_FAMILIES,
     act_dtype,
     check_rows_bits,
     from_storage,
@@ -63,3 +64,10 @@ def test_embedding(isa: str, dtype: str) -> None:
     table = random(1, 45, 37)
     ids = np.array([0, 44, 17, 17, 3], np.int32)
     assert same_bits(ops.Ops(isa, 2).embedding(pack(table, dtype), ids), rounded(table, dtype)[ids])
+
+
+@pytest.mark.skipif("avx512fma" not in HOST_FAMILIES, reason="this processor has no AVX-512 BF16")
+@pytest.mark.parametrize(("m", "n", "k"), [(1, 16, 576), (7, 63, 131), (200, 130, 64)])
+def test_multiply_adds_of_pairs_are_the_same_sums_at_any_width(m: int, n: int, k: int) -> None:
+    rows, packed = to_storage(random(1, m, k), "bfloat16"), pack(random(2, n, k), "bfloat16")
+    assert same_bits(ops.Ops("avx512fma", 2).gemm(rows, packed), ops.Ops("avx2", 2).gemm(rows, packed))

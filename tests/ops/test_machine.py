@@ -79,22 +79,24 @@ def selected(value: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
 
 
-def test_the_family_can_be_lowered() -> None:
-    assert selected("").stdout.strip() == ops.host_isa()
+def test_the_best_family_is_taken_and_another_can_be_named() -> None:
+    intel = "GenuineIntel" in Path("/proc/cpuinfo").read_text()
+    best = "avx512" if ops.host_isa() == "avx512fma" and not intel else ops.host_isa()
+    assert selected("").stdout.strip() == best
     for family in FAMILIES:
         done = selected(family)
         if family in HOST_FAMILIES:
             assert done.stdout.strip() == family
         else:
-            assert "can only lower" in done.stderr
-    assert "allowed are scalar, avx2, avx512, amx" in selected("avx1024").stderr
+            assert f"supports at most {ops.host_isa()}" in done.stderr
+    assert "allowed are scalar, avx2, avx512, avx512fma, amx" in selected("avx1024").stderr
 
 
 def test_no_engine_runs_on_emulated_tiles() -> None:
     done = selected("amx-emulated")
     assert done.returncode != 0
     assert "for tests of kernels" in done.stderr
-    assert "allowed are scalar, avx2, avx512, amx" in done.stderr
+    assert "allowed are scalar, avx2, avx512, avx512fma, amx" in done.stderr
 
 
 def test_amx_is_used_or_absent_or_its_refusal_has_a_reason() -> None:
@@ -102,7 +104,7 @@ def test_amx_is_used_or_absent_or_its_refusal_has_a_reason() -> None:
     refusal = ops.amx_refusal()
     if ops.host_isa() == "amx" or "amx_bf16" not in features.split():
         assert refusal == ""
-    elif ops.host_isa() == "avx512":
+    elif ops.host_isa() == "avx512fma":
         assert "arch_prctl" in refusal or "XCR0" in refusal
 
 

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from tests.oracle.checkpoints import CHECKPOINTS, Checkpoint, random_checkpoint
 from tests.oracle.driver import Driver, options
 
-from vajra.engine import Engine, create_engine, isa
+from vajra.engine import Engine, _native, create_engine
 from vajra.engine.api import FinishReason, SampledToken
 from vajra.engine.sampling import SamplingParams
 from vajra.engine.sampling_reference import sample
 
-FAMILIES = ("scalar", "avx2", "avx512", "amx")
-HOST_FAMILIES = FAMILIES[: FAMILIES.index(isa()) + 1]
+FAMILIES = ("scalar", "avx2", "avx512", "avx512fma", "amx")
+HOST_FAMILIES = FAMILIES[: FAMILIES.index(_native.ops.host_isa()) + 1]
 OPTIONS = options(num_threads=2)
 VOCAB = 131
 

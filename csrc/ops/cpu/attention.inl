@@ -29,6 +29,7 @@ struct Rows {
   float* scores = nullptr;   // [rows][kKvTile]
   char* probs = nullptr;     // [rows][kKvTile] act dtype
   char* k_buffer = nullptr;  // one tile's K, for blocks of 8
+  float* wide = nullptr;     // products' scratch
 
   Rows(const AttentionArgs& a, const AttentionItem& i)
       : args(a), item(i), group(a.num_heads / a.kv.num_kv_heads), rows(i.queries * group), d(a.kv.head_dim) {
@@ -93,6 +94,7 @@ struct Rows {
     x.b_stride = Dot<W>::kBytes;
     x.c = scores;
     x.ldc = kKvTile;
+    x.wide = wide;
     product<W>(x, rows, panels);
   }
 
@@ -147,6 +149,7 @@ struct Rows {
     x.b_stride = d * v * int64_t(dtype_size(W));
     x.c = o;
     x.ldc = d;
+    x.wide = wide;
     product<W>(x, rows, panels);
   }
 
@@ -195,9 +198,10 @@ template <DType W>
 void attention_as(Context& ctx, const AttentionArgs& args) {
   const AttentionPlan plan = plan_attention(ctx, args);
   const int64_t d = args.kv.head_dim;
-  // In floats: the state, a tile's partial, scores, probabilities, queries, K of a tile.
+  const int64_t product_floats = wide_floats<W>(d > kKvTile ? d : kKvTile);
+  // In floats: the state, a tile's partial, scores, probabilities, queries, K of a tile, products' scratch.
   const auto scratch_bytes = [&](int64_t n) {
-    return size_t(2 * partial_floats(n, d) + n * (2 * kKvTile + d) + kKvTile * d + 64) * sizeof(float);
+    return size_t(2 * partial_floats(n, d) + n * (2 * kKvTile + d) + kKvTile * d + product_floats + 64) * sizeof(float);
   };
   int most = 0;
   for (int64_t i = 0; i < plan.num_items; ++i) most = plan.items[i].queries > most ? plan.items[i].queries : most;
@@ -215,6 +219,7 @@ void attention_as(Context& ctx, const AttentionArgs& args) {
       rows.probs = reinterpret_cast<char*>(rows.scores + n * kKvTile);
       rows.q_buffer = rows.probs + n * kKvTile * 4;
       rows.k_buffer = rows.q_buffer + n * d * 4;
+      rows.wide = reinterpret_cast<float*>(rows.k_buffer) + kKvTile * d;
       rows.gather_queries();
       for (int64_t t = item.tile0; t < item.tile1; ++t) {
         if (item.partials) {

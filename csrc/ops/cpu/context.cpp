@@ -85,6 +85,9 @@ extern const OpTable kTable;
 namespace avx512 {
 extern const OpTable kTable;
 }
+namespace avx512fma {
+extern const OpTable kTable;
+}
 namespace amx {
 extern const OpTable kTable;
 }
@@ -95,6 +98,7 @@ extern const OpTable kTable;
 const OpTable& cpu_table(cpu::Isa isa) {
 #if defined(__x86_64__)
   if (isa == cpu::Isa::kAmx) return amx::kTable;
+  if (isa == cpu::Isa::kAvx512Fma) return avx512fma::kTable;
   if (isa == cpu::Isa::kAvx512) return avx512::kTable;
   if (isa == cpu::Isa::kAvx2) return avx2::kTable;
 #endif

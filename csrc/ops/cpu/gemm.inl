@@ -19,7 +19,10 @@ void gemm_as(Context& ctx, const GemmArgs& args) {
   const int64_t panels = (n + kPanel - 1) / kPanel, panel_bytes = (k + v - 1) / v * Dot<W>::kBytes;
   const int64_t blocks = (m + kRowBlock - 1) / kRowBlock;
   const int64_t group = panels_at_a_time(ctx, m, panels), groups = (panels + group - 1) / group;
-  parallel_for(ctx, blocks * groups, 1, [&](int64_t begin, int64_t end, int) {
+  const size_t wide_bytes = size_t(wide_floats<W>(k)) * sizeof(float);
+  for (int t = 0; wide_bytes && t < num_threads(ctx); ++t) scratch(ctx, t, wide_bytes);
+  parallel_for(ctx, blocks * groups, 1, [&](int64_t begin, int64_t end, int thread) {
+    float* wide = wide_bytes ? static_cast<float*>(scratch(ctx, thread, wide_bytes)) : nullptr;
     for (int64_t item = begin; item < end; ++item) {
       const int64_t row0 = item / groups * kRowBlock, p0 = item % groups * group;
       const int count = int(p0 + group < panels ? group : panels - p0);
@@ -37,6 +40,7 @@ void gemm_as(Context& ctx, const GemmArgs& args) {
       x.ldc = args.ldc;
       x.bias = args.bias ? args.bias + p0 * kPanel : nullptr;
       x.accumulate = args.accumulate;
+      x.wide = wide;
       // Measured with weights in memory: a lone thread reads a single stream best, several threads wide ones.
       x.abreast = num_threads(ctx) == 1 ? 1 : 4;
       x.lanes = p0 + count == panels ? int(n - (panels - 1) * kPanel) : kPanel;

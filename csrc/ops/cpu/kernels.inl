@@ -16,6 +16,10 @@
 #include "ops/cpu/tile_product.inl"
 #endif
 //
+#ifdef VAJRA_WIDE
+#include "ops/cpu/wide_product.inl"
+#endif
+//
 #include "ops/cpu/elementwise.inl"
 #include "ops/cpu/gemm.inl"
 //

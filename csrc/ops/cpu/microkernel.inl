@@ -21,9 +21,28 @@ struct Product {
   int64_t ldc = 0;
   const float* bias = nullptr;
   bool accumulate = false;
-  int lanes = kPanel;  // columns of the last panel
-  int abreast = 1;     // panels at a time where few rows make one pass over B (chunks == 1)
+  int lanes = kPanel;     // columns of the last panel
+  float* wide = nullptr;  // wide_floats<W>(k) of scratch
+  int abreast = 1;        // panels at a time where few rows make one pass over B (chunks == 1)
 };
+
+// A tile's sums into C: bias and what was there are added after the whole sum.
+template <int R, int P>
+VAJRA_INLINE void finish_tile(const Product& x, const F (&acc)[R][P]) {
+#pragma GCC unroll 8
+  for (int p = 0; p < P; ++p) {
+    const int lanes = p + 1 < P ? kPanel : x.lanes;
+    const F bias = x.bias ? load_n(x.bias + p * kPanel, lanes) : zero();
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      float* c = x.c + r * x.ldc + p * kPanel;
+      F v = acc[r][p];
+      if (x.bias) v = add(v, bias);
+      if (x.accumulate) v = add(load_n(c, lanes), v);
+      store_n(c, v, lanes);
+    }
+  }
+}
 
 template <DType W, int R, int P>
 void product_tile(const Product& x) {
@@ -84,19 +103,7 @@ void product_tile(const Product& x) {
       for (int r = 0; r < R; ++r) acc[r][p] = D::step(acc[r][p], D::load_a_half(a + r * lda), panel);
     }
   }
-#pragma GCC unroll 8
-  for (int p = 0; p < P; ++p) {
-    const int lanes = p + 1 < P ? kPanel : x.lanes;
-    const F bias = x.bias ? load_n(x.bias + p * kPanel, lanes) : zero();
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-      float* c = x.c + r * x.ldc + p * kPanel;
-      F v = acc[r][p];
-      if (x.bias) v = add(v, bias);
-      if (x.accumulate) v = add(load_n(c, lanes), v);
-      store_n(c, v, lanes);
-    }
-  }
+  finish_tile(x, acc);
 }
 
 using TileFn = void (*)(const Product&);
@@ -136,6 +143,12 @@ Product part_of(const Product& x, int64_t row, int panel) {
   t.c += row * x.ldc + panel * kPanel;
   if (x.bias) t.bias += panel * kPanel;
   return t;
+}
+
+// Scratch that a product over k needs.
+template <DType W>
+constexpr int64_t wide_floats(int64_t) {
+  return 0;
 }
 
 // A product of any size: `rows` x `panels`, x describing its first row and panel. The last panel has x.lanes columns.

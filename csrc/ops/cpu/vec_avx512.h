@@ -108,6 +108,12 @@ struct Dot<DType::kBF16> {
   VAJRA_INLINE F step(F acc, A a, B b) { return _mm512_dpbf16_ps(acc, a, b); }
 };
 
+// The even and the odd elements of 16 pairs of bfloat16.
+VAJRA_INLINE F widen_even(const char* p) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16)); }
+VAJRA_INLINE F widen_odd(const char* p) {
+  return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32(int(0xffff0000))));
+}
+
 // Two k steps of int8 weights as operands B of bfloat16.
 struct Int8Steps {
   __m512bh step[2];

@@ -59,7 +59,8 @@ _ENVIRONMENT = (
     (
         "VAJRA_ISA",
         "the best",
-        "Kernel family of the native engine: `scalar`, `avx2`, `avx512` or `amx`, no better than the best.",
+        "Kernel family of the native engine: `scalar`, `avx2`, `avx512`, `avx512fma` or `amx`, where the "
+        "processor has it.",
     ),
     (
         "VAJRA_API_KEY",

@@ -67,7 +67,7 @@ def create_engine(
 
 
 def isa() -> str:
-    """The kernel family that the native engine uses on this machine: scalar, avx2, avx512 or amx."""
+    """The kernel family that the native engine uses on this machine: scalar, avx2, avx512, avx512fma or amx."""
     from vajra.engine import _native
 
     return _native.isa()
