@@ -1,0 +1,116 @@
+"""What is refused, in which words; and that a refusal never touches what runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.operator.planning.cluster import Cluster, minimal_spec, parallel_spec
+
+HUB = {"name": "org/model", "dtype": "Auto"}
+
+
+def refused(**fields: Any) -> tuple[str, str]:
+    """Reason and message of a spec that is not accepted."""
+    cluster = Cluster(minimal_spec(**fields))
+    cluster.settle()
+    assert not cluster.objects, "no pods are made that would only crash"
+    accepted, ready = cluster.condition("Accepted"), cluster.condition("Ready")
+    assert accepted["status"] == ready["status"] == "False"
+    assert ready["reason"] == accepted["reason"]
+    assert cluster.status["observedGeneration"] == cluster.generation
+    return accepted["reason"], accepted["message"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason", "words"),
+    [
+        ({"scheduler": {"type": "Nonsense"}}, "InvalidConfig", "spec.scheduler.type"),
+        ({"scheduler": {"type": "DynamicChunk"}}, "UnsupportedOption", "DynamicChunk is not implemented"),
+        ({"prioritizer": {"type": "EDF"}}, "UnsupportedOption", "spec.prioritizer.type"),
+        ({"metrics": {"mode": "Enabled"}}, "UnsupportedOption", "spec.metrics.mode"),
+        ({"resources": {"accelerator": {"type": "GPU"}}}, "UnsupportedOption", "spec.worker.executionBackend"),
+        ({"placement": {"gang": "Kueue"}}, "UnsupportedOption", "Kueue is not implemented"),
+        ({"placement": {"queueName": "q"}}, "UnsupportedOption", "spec.placement.queueName"),
+        ({"autoscaling": {"maxReplicas": 3}}, "UnsupportedOption", "scale subresource"),
+        ({"networking": {"inferencePool": "Enabled"}}, "UnsupportedOption", "spec.networking.inferencePool"),
+        ({"networking": {"grpcPort": 8472}}, "InvalidConfig", "spec.networking.grpcPort"),
+        (
+            {"model": HUB | {"cache": {"type": "PersistentVolumeClaim", "persistentVolumeClaim": {"claimName": "c"}}}},
+            "UnsupportedOption",
+            "prefetch",
+        ),
+        (
+            {"podTemplate": {"spec": {"terminationGracePeriodSeconds": 5}}},
+            "InvalidPodTemplate",
+            "drain.timeoutSeconds",
+        ),
+        ({"podTemplate": {"spec": {"restartPolicy": "Always"}}}, "InvalidPodTemplate", "recovery"),
+        (
+            {"podTemplate": {"metadata": {"labels": {"vajra.ai/revision": "x"}}}},
+            "InvalidPodTemplate",
+            "vajra.ai/revision",
+        ),
+    ],
+)
+def test_what_cannot_be_served_is_refused_by_name(fields: dict[str, Any], reason: str, words: str) -> None:
+    got_reason, message = refused(**fields)
+    assert got_reason == reason
+    assert words in message
+
+
+def test_all_faults_are_told_together() -> None:
+    _, message = refused(scheduler={"type": "DynamicChunk"}, prioritizer={"type": "EDF"})
+    assert "spec.scheduler.type" in message
+    assert "spec.prioritizer.type" in message
+
+
+def test_parallelism_is_for_the_pods_to_refuse() -> None:
+    cluster = Cluster(parallel_spec())
+    cluster.carry_out(cluster.plan())
+    for _ in range(2):
+        cluster.live_on()
+    for pod in cluster.replica_pods():
+        cluster.fail(pod, 2, "spec.parallelism.tensor: 2 is not implemented")
+    cluster.settle()
+    assert cluster.condition("Accepted")["status"] == "True"
+    assert cluster.condition("Ready")["reason"] == "ConfigRefused"
+    assert "llama-0-0: spec.parallelism.tensor: 2 is not implemented" in cluster.condition("Ready")["message"]
+    assert cluster.condition("Degraded")["status"] == "True"
+    assert cluster.status["recovery"]["groupRestarts"] == 0, "trying again would not help"
+
+
+def test_an_invalid_change_leaves_what_runs_as_it_is() -> None:
+    cluster = Cluster(minimal_spec(replicas=2))
+    cluster.settle()
+    pods, files = cluster.revisions(), cluster.objects["ConfigMap", "llama-config"]["data"]
+    cluster.change(scheduler={"type": "Nonsense"}, replicas=0, model={"name": "other"})
+    cluster.settle()
+    assert cluster.revisions() == pods
+    assert cluster.objects["ConfigMap", "llama-config"]["data"] == files
+    assert cluster.condition("Accepted")["reason"] == "InvalidConfig"
+    assert cluster.condition("Ready")["reason"] == "InvalidConfig"
+    assert cluster.condition("Available")["status"] == "True"
+    assert cluster.status["observedGeneration"] == cluster.generation
+
+
+def test_what_runs_under_an_invalid_spec_is_still_healed() -> None:
+    cluster = Cluster(minimal_spec(replicas=2))
+    cluster.settle()
+    cluster.change(scheduler={"type": "Nonsense"})
+    cluster.settle()
+    cluster.fail("llama-1-0")
+    cluster.settle()
+    assert cluster.serving() == {0, 1}
+
+
+def test_a_spec_that_goes_with_its_deployment_is_left_to_the_garbage_collector() -> None:
+    cluster = Cluster(minimal_spec())
+    cluster.settle()
+    observed = cluster.observed()
+    observed.deployment["metadata"]["deletionTimestamp"] = "2027-01-15T08:00:00Z"
+    from vajra.operator.planning import plan
+
+    made = plan(observed, cluster.settings)
+    assert made.actions == ()
+    assert made.status == cluster.status

@@ -1,0 +1,200 @@
+"""The ladder of faults: counted once, waited for, and ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.operator.planning.cluster import Cluster, minimal_spec, parallel_spec
+
+from vajra.operator.model import Create, Delete
+
+RECOVERY = {"groupRestartLimit": 3, "backoffBaseSeconds": 10, "backoffMaxSeconds": 60}
+
+
+def settled(**fields: Any) -> Cluster:
+    cluster = Cluster(minimal_spec(**{"recovery": RECOVERY, **fields}))
+    cluster.settle()
+    return cluster
+
+
+def fall(cluster: Cluster, code: int = 3) -> float:
+    """Replica 0 fails and is created again; how long that took, without the time that it needs to start."""
+    began = cluster.now
+    cluster.fail("llama-0-0", code, "the worker was killed")
+    for _ in range(20):
+        made = cluster.plan()
+        cluster.carry_out(made)
+        if any(isinstance(action, Create) for action in made.actions):
+            return cluster.now - began
+        cluster.now += made.requeue_after or 0.0
+    raise AssertionError("it did not come back")
+
+
+def start(cluster: Cluster) -> None:
+    for _ in range(3):
+        cluster.carry_out(cluster.plan())
+        cluster.live_on(0.1)
+
+
+def test_waits_double_and_then_it_stays_down() -> None:
+    cluster = settled()
+    waits = []
+    for _ in range(3):
+        waits.append(fall(cluster))
+        start(cluster)
+    assert waits == pytest.approx([0, 10, 20], abs=1)
+    cluster.fail("llama-0-0", 3, "the worker was killed")
+    cluster.settle()
+    assert "llama-0-0" in cluster.replica_pods(), "it stays as it fell, for its log to be read"
+    assert cluster.condition("Ready")["reason"] == "RestartLimitExceeded"
+    assert cluster.condition("Degraded")["reason"] == "RestartLimitExceeded"
+    assert "the worker was killed" in cluster.condition("Degraded")["message"]
+    assert cluster.status["recovery"]["groupRestarts"] == 3
+    assert cluster.status["recovery"]["lastFault"]["action"] == "Stopped"
+    assert cluster.status["recovery"]["lastFault"]["reason"] == "ReplicaFailed"
+
+
+def give_up(cluster: Cluster) -> None:
+    for _ in range(RECOVERY["groupRestartLimit"]):
+        fall(cluster)
+        start(cluster)
+    cluster.fail("llama-0-0", 3)
+    cluster.settle()
+    assert not cluster.serving()
+
+
+def test_a_change_of_the_spec_is_a_way_out() -> None:
+    cluster = settled()
+    give_up(cluster)
+    cluster.change(cache={"blockSize": 32})
+    cluster.settle()
+    assert cluster.serving() == {0}
+    assert "groups" not in cluster.status["recovery"], "the new revision begins with a clean record"
+
+
+def test_a_higher_limit_is_a_way_out() -> None:
+    cluster = settled()
+    give_up(cluster)
+    cluster.change(recovery=RECOVERY | {"groupRestartLimit": 10})
+    cluster.settle()
+    assert cluster.serving() == {0}
+
+
+def test_deleting_the_pod_is_a_way_out_once() -> None:
+    cluster = settled()
+    give_up(cluster)
+    cluster.evict("llama-0-0")
+    for _ in range(4):
+        made = cluster.plan()
+        cluster.carry_out(made)
+        cluster.live_on(60)
+    assert cluster.serving() == {0}
+    cluster.fail("llama-0-0", 3)
+    cluster.settle()
+    assert not cluster.serving()
+
+
+def test_a_replica_that_serves_long_enough_has_a_clean_record() -> None:
+    cluster = settled()
+    fall(cluster)
+    start(cluster)
+    assert cluster.status["recovery"]["groups"][0]["restarts"] == 1
+    cluster.settle()
+    assert "groups" not in cluster.status["recovery"]
+    assert cluster.status["recovery"]["groupRestarts"] == 1, "the sum remains"
+
+
+def test_others_are_not_touched_while_one_waits() -> None:
+    cluster = settled(replicas=3)
+    for _ in range(2):
+        cluster.fail("llama-1-0", 3)
+        cluster.carry_out(cluster.plan())
+        made = cluster.plan()
+        cluster.carry_out(made)
+    assert {int(name.split("-")[1]) for name in cluster.replica_pods()} >= {0, 2}
+    assert cluster.serving() == {0, 2}
+
+
+def test_a_group_is_recreated_whole() -> None:
+    cluster = Cluster(parallel_spec(replicas=2, recovery=RECOVERY))
+    cluster.settle()
+    before = {name: pod["metadata"]["uid"] for name, pod in cluster.replica_pods().items()}
+    cluster.fail("llama-0-1")
+    cluster.settle()
+    after = {name: pod["metadata"]["uid"] for name, pod in cluster.replica_pods().items()}
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"llama-0-0", "llama-0-1"}
+    assert cluster.status["recovery"]["groupRestarts"] == 1, "one fault, though it took two pods"
+
+
+def test_workers_restarted_in_place_are_counted() -> None:
+    cluster = settled(replicas=2)
+    uid = cluster.replica_pods()["llama-1-0"]["metadata"]["uid"]
+    cluster.processes[uid].worker_restarts = 2
+    cluster.processes[uid].message = "worker 0 was killed by SIGKILL"
+    cluster.settle()
+    recovery = cluster.status["recovery"]
+    assert recovery["workerRestarts"] == 2
+    assert recovery["lastFault"]["replica"] == 1
+    assert recovery["lastFault"]["action"] == "RestartedWorkers"
+    assert recovery["lastFault"]["message"] == "worker 0 was killed by SIGKILL"
+    assert [event.reason for event in cluster.events].count("WorkerFailed") == 1
+
+
+def test_a_lost_node_is_no_fault_of_the_replicas() -> None:
+    cluster = settled(replicas=2)
+    node = cluster.replica_pods()["llama-0-0"]["spec"]["nodeName"]
+    cluster.lose_node(node)
+    made = cluster.plan()
+    forced = [action for action in made.actions if isinstance(action, Delete)]
+    assert forced, "a node that is gone cannot end its pods"
+    assert all(action.grace_seconds == 0 for action in forced)
+    assert made.status["recovery"]["lastFault"]["reason"] == "NodeLost"
+    assert made.status["recovery"]["lastFault"]["nodeName"] == node
+    cluster.carry_out(made)
+    cluster.nodes_down.clear()
+    cluster.settle()
+    assert cluster.serving() == {0, 1}
+    assert "groups" not in cluster.status["recovery"], "its budget is untouched"
+
+
+def test_a_node_that_is_not_given_up_keeps_its_pods() -> None:
+    cluster = settled()
+    node = cluster.replica_pods()["llama-0-0"]["spec"]["nodeName"]
+    cluster.nodes_down.add(node)
+    made = cluster.plan()
+    assert not [action for action in made.actions if isinstance(action, Create | Delete)]
+    ready = next(each for each in made.status["conditions"] if each["type"] == "Ready")
+    assert ready["reason"] == "NodeLost"
+    assert node in ready["message"]
+
+
+def test_a_pod_that_its_node_throws_out_counts() -> None:
+    cluster = settled()
+    pod = cluster.replica_pods()["llama-0-0"]
+    cluster.processes.clear()
+    pod["status"] = {"phase": "Failed", "reason": "Evicted", "message": "the node was low on memory"}
+    cluster.settle()
+    fault = cluster.status["recovery"]["lastFault"]
+    assert fault["reason"] == "PodRejected"
+    assert fault["message"] == "Evicted: the node was low on memory"
+    assert cluster.serving() == {0}
+
+
+def test_one_that_gives_up_is_replaced_before_its_process_has_ended() -> None:
+    cluster = settled(replicas=2)
+    uid = cluster.replica_pods()["llama-0-0"]["metadata"]["uid"]
+    cluster.processes[uid].phase = "Failed"
+    cluster.processes[uid].message = "worker 0 ended three times"
+    made = cluster.plan()
+    assert [action.name for action in made.actions if isinstance(action, Delete)] == ["llama-0-0"]
+    assert made.status["recovery"]["lastFault"]["message"] == "worker 0 ended three times"
+
+
+def test_someone_elses_deletion_is_no_fault() -> None:
+    cluster = settled()
+    cluster.evict("llama-0-0")
+    cluster.settle()
+    assert cluster.serving() == {0}
+    assert cluster.status["recovery"]["groupRestarts"] == 0

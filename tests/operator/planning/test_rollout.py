@@ -1,0 +1,348 @@
+"""Scaling, rolling out, holding and going back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.operator.planning.cluster import Cluster, Object, minimal_spec, parallel_spec
+
+from vajra.operator.model import Create, Delete, Drain
+from vajra.operator.planning import names
+
+
+def settled(**fields: Any) -> Cluster:
+    cluster = Cluster(minimal_spec(**fields))
+    cluster.settle()
+    return cluster
+
+
+def give_work(cluster: Cluster, work: dict[str, int]) -> None:
+    for name, running in work.items():
+        cluster.processes[cluster.pods()[name]["metadata"]["uid"]].running = running
+
+
+# -- scaling -------------------------------------------------------------------------------------------------------
+
+
+@given(work=st.lists(st.integers(0, 9), min_size=3, max_size=3))
+@settings(max_examples=10, deadline=None)
+def test_scale_down_takes_the_replicas_with_the_least_work(work: list[int]) -> None:
+    cluster = settled(replicas=3)
+    give_work(cluster, {f"llama-{index}-0": running for index, running in enumerate(work)})
+    cluster.change(replicas=1)
+    made = cluster.plan()
+    gone = {int(action.name.split("-")[1]) for action in made.actions if isinstance(action, Delete)}
+    kept = ({0, 1, 2} - gone).pop()
+    assert work[kept] == max(work)
+    assert len(gone) == 2
+
+
+def test_what_does_not_serve_goes_before_what_does() -> None:
+    cluster = settled(replicas=2)
+    cluster.change(replicas=3)
+    cluster.carry_out(cluster.plan())  # the third has only been created
+    cluster.change(replicas=2)
+    assert [action.name for action in cluster.plan().actions if isinstance(action, Delete)] == ["llama-2-0"]
+
+
+def test_a_leader_is_drained_and_its_followers_wait_for_it() -> None:
+    cluster = Cluster(parallel_spec(replicas=2, drain={"timeoutSeconds": 60, "endpointGraceSeconds": 5}))
+    cluster.settle()
+    cluster.change(replicas=1)
+    made = cluster.plan()
+    going = [action for action in made.actions if isinstance(action, Drain | Delete)]
+    assert isinstance(going[0], Drain)
+    assert isinstance(going[1], Delete)
+    assert (going[0].pod, going[1].name, len(going)) == ("llama-1-0", "llama-1-0", 2)
+    assert (going[1].grace_seconds or 0) > 65, "requests may finish"
+    cluster.carry_out(made)
+    assert not [action for action in cluster.plan().actions if isinstance(action, Delete)], "the leader is not done"
+    cluster.progress("llama-1-0")
+    assert [action.name for action in cluster.plan().actions if isinstance(action, Delete)] == ["llama-1-1"]
+
+
+def test_an_evicted_follower_takes_its_group_along() -> None:
+    cluster = Cluster(parallel_spec(replicas=2))
+    cluster.settle()
+    cluster.evict("llama-0-1")
+    going = [action for action in cluster.plan().actions if isinstance(action, Drain | Delete)]
+    assert [type(action) for action in going] == [Drain, Delete]
+    cluster.settle()
+    assert cluster.serving() == {0, 1}
+
+
+@pytest.mark.parametrize("surge", [0, 1])
+def test_an_evicted_replica_is_replaced_at_once_where_there_is_room(surge: int) -> None:
+    cluster = settled(replicas=2, rollout={"maxSurge": surge, "maxUnavailable": 1})
+    cluster.evict("llama-0-0")  # and goes on with its requests
+    created = [action for action in cluster.plan().actions if isinstance(action, Create)]
+    assert len(created) == surge
+    cluster.settle()
+    assert len(cluster.serving()) == 2
+
+
+def test_spec_replicas_is_read_and_never_written() -> None:
+    cluster = settled(replicas=2)
+    cluster.change(replicas=3)
+    for action in cluster.plan().actions:
+        assert getattr(action, "manifest", {}).get("kind") != "VajraDeployment"
+
+
+@pytest.mark.parametrize("fields", [{"suspend": True}, {"replicas": 0}])
+def test_gateways_go_before_the_replicas_and_the_rest_stays(fields: Object) -> None:
+    cluster = settled(replicas=2)
+    cluster.change(**fields)
+    made = cluster.plan()
+    assert not [action for action in made.actions if isinstance(action, Delete)], "gateways may have requests"
+    cluster.settle()
+    assert not cluster.pods()
+    assert ("Service", "llama") in cluster.objects
+    assert ("ConfigMap", "llama-config") in cluster.objects
+    assert cluster.objects["Deployment", "llama-gateway"]["spec"]["replicas"] == 0
+    cluster.change(suspend=False, replicas=2)
+    cluster.settle()
+    assert cluster.serving() == {0, 1}
+    assert cluster.condition("Ready")["status"] == "True"
+
+
+# -- rolling out ---------------------------------------------------------------------------------------------------
+
+
+def roll(cluster: Cluster, **fields: Any) -> list[int]:
+    """Changes the revision and lets it roll; how many served at each step."""
+    cluster.change(cache={"blockSize": 32}, **fields)
+    served = []
+    for _ in range(60):
+        cluster.carry_out(cluster.plan())
+        served.append(len(cluster.serving()))
+        cluster.live_on()
+    return served
+
+
+@pytest.mark.parametrize(("surge", "unavailable"), [(0, 1), (1, 0), (1, 1), (2, 0), (0, 3)])
+def test_a_rollout_keeps_enough_serving(surge: int, unavailable: int) -> None:
+    cluster = settled(replicas=3, rollout={"maxSurge": surge, "maxUnavailable": unavailable})
+    old = set(cluster.revisions().values())
+    served = roll(cluster)
+    assert min(served) >= 3 - unavailable
+    assert len(cluster.serving()) == 3
+    assert not old & set(cluster.revisions().values())
+
+
+def test_the_replica_with_the_least_work_rolls_first() -> None:
+    cluster = settled(replicas=3)
+    give_work(cluster, {"llama-0-0": 5, "llama-1-0": 1, "llama-2-0": 7})
+    cluster.change(cache={"blockSize": 32})
+    assert [action.name for action in cluster.plan().actions if isinstance(action, Delete)] == ["llama-1-0"]
+
+
+def test_a_paused_rollout_waits() -> None:
+    cluster = settled(replicas=2)
+    before = cluster.revisions()
+    cluster.change(cache={"blockSize": 32}, rollout={"paused": True})
+    cluster.settle()
+    assert cluster.revisions() == before
+    assert cluster.condition("Progressing")["reason"] == "Paused"
+    assert cluster.condition("Ready")["status"] == "False"
+    assert cluster.condition("Available")["status"] == "True"
+    assert cluster.status["pendingChange"] == {"impact": "Recreate", "fields": ["spec.cache.blockSize"]}
+    cluster.fail("llama-0-0")
+    cluster.settle()
+    assert cluster.revisions() == before, "what heals meanwhile stays at the old revision"
+    cluster.change(rollout={"paused": False})
+    cluster.settle()
+    assert cluster.condition("Ready")["status"] == "True"
+    assert "pendingChange" not in cluster.status
+
+
+def test_a_partition_keeps_the_lower_indices() -> None:
+    cluster = settled(replicas=3)
+    old = cluster.revisions()
+    cluster.change(cache={"blockSize": 32}, rollout={"partition": 2})
+    cluster.settle()
+    now = cluster.revisions()
+    assert {name for name in now if now[name] == old[name]} == {"llama-0-0", "llama-1-0"}
+    assert cluster.condition("Progressing")["reason"] == "Partitioned"
+    cluster.fail("llama-1-0")
+    cluster.settle()
+    assert cluster.revisions() == now
+
+
+def test_going_back_finds_the_old_revision_again() -> None:
+    cluster = settled(replicas=2)
+    first = cluster.status["updateRevision"]
+    cluster.change(cache={"blockSize": 32})
+    cluster.settle()
+    cluster.change(cache={"blockSize": 16})
+    cluster.settle()
+    assert cluster.status["updateRevision"] == first
+    assert [entry["name"] for entry in cluster.status["revisions"]][-1] == first
+    assert len(cluster.status["revisions"]) == 2
+
+
+def test_as_much_history_is_kept_as_asked_for() -> None:
+    cluster = settled(rollout={"revisionHistoryLimit": 2})
+    for block in (8, 32, 64, 128):
+        cluster.change(cache={"blockSize": block})
+        cluster.settle()
+    kept = [entry["name"] for entry in cluster.status["revisions"]]
+    assert len(kept) == 3
+    files = cluster.objects["ConfigMap", "llama-config"]["data"]
+    assert set(files) == {"live.json", *(names.revision_file(name) for name in kept)}
+
+
+def break_rollout(cluster: Cluster) -> None:
+    """A change whose first replica fails for good."""
+    cluster.change(cache={"blockSize": 32}, recovery={"groupRestartLimit": 0})
+    for _ in range(6):
+        cluster.carry_out(cluster.plan())
+        cluster.live_on()
+        for name, revision in cluster.revisions().items():
+            if revision == cluster.status["updateRevision"]:
+                cluster.fail(name, 3)
+    cluster.settle()
+
+
+def test_a_broken_revision_stops_and_the_others_serve_on() -> None:
+    cluster = settled(replicas=3)
+    break_rollout(cluster)
+    assert len(cluster.serving()) == 2
+    assert cluster.condition("Ready")["reason"] == "RestartLimitExceeded"
+    gateways = {pod["metadata"]["labels"][names.REVISION] for pod in cluster.pods(names.GATEWAY).values()}
+    assert gateways == {cluster.status["currentRevision"]}, "gateways stay with the replicas that work"
+
+
+@pytest.mark.parametrize("block", [16, 64], ids=["back", "on"])
+def test_a_broken_revision_never_bars_the_way_out(block: int) -> None:
+    cluster = settled(replicas=3)
+    break_rollout(cluster)
+    cluster.change(cache={"blockSize": block})
+    served = []
+    for _ in range(60):
+        cluster.carry_out(cluster.plan())
+        served.append(len(cluster.serving()))
+        cluster.live_on()
+    assert min(served) >= 2
+    assert cluster.condition("Ready")["status"] == "True"
+
+
+def test_a_revision_of_which_everything_is_broken_does_not_either() -> None:
+    cluster = settled(replicas=2, recovery={"groupRestartLimit": 0})
+    cluster.fail("llama-0-0", 3)
+    cluster.fail("llama-1-0", 3)
+    cluster.settle()
+    assert not cluster.serving()
+    cluster.change(cache={"blockSize": 32})
+    cluster.settle()
+    assert cluster.serving() == {0, 1}
+
+
+def test_a_rollout_without_progress_is_said_to_have_failed() -> None:
+    cluster = settled(replicas=2, rollout={"progressDeadlineSeconds": 100})
+    cluster.change(cache={"blockSize": 32})
+    for _ in range(3):
+        cluster.carry_out(cluster.plan())
+        for name, pod in list(cluster.pods().items()):
+            if "deletionTimestamp" in pod["metadata"]:
+                cluster.progress(name)
+    made = cluster.plan()
+    assert made.requeue_after == pytest.approx(100, abs=2)
+    cluster.now += 101
+    cluster.carry_out(cluster.plan())
+    assert cluster.condition("Progressing")["reason"] == "ProgressDeadlineExceeded"
+    assert cluster.condition("Degraded")["status"] == "True"
+    cluster.settle()
+    assert cluster.condition("Progressing")["reason"] == "Complete"
+
+
+# -- live changes and upgrades -------------------------------------------------------------------------------------
+
+
+def test_a_live_change_starts_no_pod_again() -> None:
+    cluster = settled(replicas=2)
+    before = {name: pod["metadata"]["uid"] for name, pod in cluster.pods().items()}
+    cluster.change(
+        scheduler={"type": "FixedChunk", "fixedChunk": {"chunkSize": 512}},
+        drain={"timeoutSeconds": 30},
+        recovery={"stallTimeoutSeconds": 20},
+    )
+    cluster.carry_out(cluster.plan())
+    assert cluster.condition("ConfigApplied")["status"] == "False"
+    cluster.settle()
+    assert {name: pod["metadata"]["uid"] for name, pod in cluster.pods().items()} == before
+    assert {process.generation for process in cluster.processes.values()} == {cluster.generation}
+    assert cluster.condition("ConfigApplied")["status"] == "True"
+
+
+def test_a_live_change_during_a_rollout_reaches_both_revisions() -> None:
+    cluster = settled(replicas=2)
+    cluster.change(cache={"blockSize": 32}, rollout={"partition": 1})
+    cluster.settle()
+    cluster.change(scheduler={"type": "FixedChunk", "fixedChunk": {"chunkSize": 512}})
+    cluster.settle()
+    assert len(set(cluster.revisions().values())) == 2
+    assert cluster.condition("ConfigApplied")["status"] == "True"
+
+
+def test_a_new_operator_changes_no_pod() -> None:
+    cluster = settled(replicas=2)
+    before = dict(cluster.objects)
+    cluster.settings = type(cluster.settings)(replica_image="registry.example/vajra:2")
+    assert cluster.plan().actions == ()
+    cluster.change(replicas=3)
+    cluster.settle()
+    images = {pod["spec"]["containers"][0]["image"] for pod in cluster.pods().values()}
+    assert images == {"registry.example/vajra:1"}, "a revision keeps the image that it began with"
+    deployment = ("Deployment", "llama-gateway")
+    assert cluster.objects[deployment]["spec"]["template"] == before[deployment]["spec"]["template"]
+    cluster.change(cache={"blockSize": 32})
+    cluster.settle()
+    images = {pod["spec"]["containers"][0]["image"] for pod in cluster.pods().values()}
+    assert images == {"registry.example/vajra:2"}
+
+
+def test_an_operator_that_lays_gateways_out_otherwise_leaves_them_alone() -> None:
+    cluster = settled()
+    deployment = cluster.objects["Deployment", "llama-gateway"]
+    deployment["spec"]["template"]["spec"]["containers"][0]["env"].append({"name": "OF_AN_OLDER_TIME", "value": "1"})
+    deployment["metadata"]["annotations"]["vajra.ai/layout"] = "older"
+    assert cluster.plan().actions == ()
+    deployment["metadata"]["annotations"]["vajra.ai/layout"] = "older"
+    cluster.change(cache={"blockSize": 32})
+    cluster.settle()
+    containers = cluster.objects["Deployment", "llama-gateway"]["spec"]["template"]["spec"]["containers"]
+    assert "OF_AN_OLDER_TIME" not in [each["name"] for each in containers[0]["env"]]
+
+
+def test_a_gateway_deployment_that_someone_has_edited_is_put_right() -> None:
+    cluster = settled()
+    deployment = cluster.objects["Deployment", "llama-gateway"]
+    deployment["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.example/other:1"
+    cluster.settle()
+    containers = cluster.objects["Deployment", "llama-gateway"]["spec"]["template"]["spec"]["containers"]
+    assert containers[0]["image"] == "registry.example/vajra:1"
+
+
+def test_a_pod_of_an_earlier_deployment_is_in_the_way_until_it_is_gone() -> None:
+    cluster = Cluster(minimal_spec())
+    cluster.settle()
+    pod = cluster.objects["Pod", "llama-0-0"]
+    pod["metadata"]["ownerReferences"][0]["uid"] = "cr-0"
+    made = cluster.plan()
+    assert [action.manifest["metadata"]["name"] for action in made.actions if isinstance(action, Create)] == [
+        "llama-1-0"
+    ]
+    assert not [action for action in made.actions if isinstance(action, Delete)]
+
+
+def test_the_disruption_budget_lets_one_replica_go() -> None:
+    cluster = Cluster(parallel_spec(replicas=3))
+    cluster.settle()
+    budget = cluster.objects["PodDisruptionBudget", "llama"]["spec"]
+    assert budget["minAvailable"] == 4, "of six pods in three replicas"
+    cluster.change(replicas=1)
+    cluster.settle()
+    assert cluster.objects["PodDisruptionBudget", "llama"]["spec"]["minAvailable"] == 0
