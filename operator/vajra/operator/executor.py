@@ -1,0 +1,148 @@
+"""Does what a plan says: first the status, then the actions in order, up to the first that fails."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from vajra.operator import replicas
+from vajra.operator.cache import Cache, Key
+from vajra.operator.cluster import ApiError, Cluster, Object
+from vajra.operator.events import Recorder
+from vajra.operator.kinds import LABEL, POD, VAJRA_DEPLOYMENT, Kind, kind_named, kind_of
+from vajra.operator.model import Action, Apply, Create, Delete, Drain, Event, Plan, UpdateConfig
+from vajra.operator.poller import Poller
+from vajra.operator.queue import RetryError
+
+log = logging.getLogger(__name__)
+
+
+class BlockedError(RetryError):
+    """Something that is not ours is in the way, or something that is ours is not there."""
+
+
+class Executor:
+    """Every answer goes into the cache, so that the next plan sees what this one did."""
+
+    def __init__(self, cluster: Cluster, cache: Cache, poller: Poller, recorder: Recorder) -> None:
+        self._cluster = cluster
+        self._cache = cache
+        self._poller = poller
+        self._recorder = recorder
+
+    async def execute(self, key: Key, deployment: Object, plan: Plan) -> None:
+        """Carries a plan out for the VajraDeployment that it was made from.
+
+        Raises RetryError (ApiError, ControlError, BlockedError) when a part could not be done, and what follows it was
+        not tried: the plan is to be made anew.
+        """
+        await self._write_status(key, deployment, plan.status)
+        for action in plan.actions:
+            await self._act(key, deployment, action)
+
+    async def _write_status(self, key: Key, deployment: Object, status: Mapping[str, Any]) -> None:
+        """Only what differs, and only over the version that was planned on: counters in it must not go back."""
+        wanted = json.loads(json.dumps(status))  # tuples are lists on the wire
+        changes = merge_patch(deployment.get("status", {}), wanted)
+        if not changes:
+            return
+        patch = {"metadata": {"resourceVersion": deployment["metadata"]["resourceVersion"]}, "status": changes}
+        try:
+            self._cache.store(await self._cluster.merge(VAJRA_DEPLOYMENT, *key, patch, "status"))
+        except ApiError as error:
+            if error.status == 409:
+                self._cache.store(await self._cluster.get(VAJRA_DEPLOYMENT, *key))
+            raise
+
+    async def _act(self, key: Key, deployment: Object, action: Action) -> None:
+        match action:
+            case Apply(manifest):
+                await self._apply(key, manifest)
+            case Create(manifest):
+                await self._create(key, manifest)
+            case Delete():
+                await self._delete(key, action)
+            case Drain(pod, grace_seconds):
+                log.info("%s: drain pod %s, at most %d s", key, pod, grace_seconds)
+                uid, address = self._address(key, pod)
+                await replicas.drain(pod, address, grace_seconds)
+                self._poller.ask_soon(uid)
+            case UpdateConfig(pod, generation, spec):
+                log.info("%s: update the settings of pod %s to generation %d", key, pod, generation)
+                uid, address = self._address(key, pod)
+                await replicas.update_config(pod, address, generation, spec)
+                self._poller.ask_soon(uid)
+            case Event():
+                await self._recorder.record(deployment, action)
+
+    async def _apply(self, key: Key, manifest: Mapping[str, Any]) -> None:
+        kind, name = kind_of(manifest), manifest["metadata"]["name"]
+        log.info("%s: apply %s %s", key, kind.name, name)
+        if self._cache.child(key, kind, name) is None:  # applying would take over what a user has made under this name
+            try:
+                await self._take(key, kind, name)
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+        self._cache.store(await self._cluster.apply(kind, key.namespace, manifest))
+
+    async def _create(self, key: Key, manifest: Mapping[str, Any]) -> None:
+        kind, name = kind_of(manifest), manifest["metadata"]["name"]
+        log.info("%s: create %s %s", key, kind.name, name)
+        try:
+            self._cache.store(await self._cluster.create(kind, key.namespace, manifest))
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+            await self._take(key, kind, name)
+
+    async def _take(self, key: Key, kind: Kind, name: str) -> None:
+        """Reads an object that the cache lacks. Raises ApiError, or BlockedError when it is not this deployment's."""
+        found = await self._cluster.get(kind, key.namespace, name)
+        if found["metadata"].get("labels", {}).get(LABEL) != key.name:
+            raise BlockedError(
+                f"{kind.name} {name} exists and does not belong to VajraDeployment {key.name}: it lacks the label "
+                f"{LABEL}={key.name}; delete it, or give the VajraDeployment another name"
+            )
+        self._cache.store(found)
+
+    async def _delete(self, key: Key, action: Delete) -> None:
+        kind = kind_named(action.kind)
+        log.info("%s: delete %s %s", key, kind.name, action.name)
+        try:
+            answer = await self._cluster.delete(kind, key.namespace, action.name, action.uid, action.grace_seconds)
+        except ApiError as error:
+            if error.status not in (404, 409):  # 409: the name belongs to a younger object
+                raise
+            self._cache.drop(kind, key.namespace, action.name, action.uid)
+            return
+        if answer["kind"] == kind.name:  # it goes in its own time; else it is gone
+            self._cache.store(answer)
+        else:
+            self._cache.drop(kind, key.namespace, action.name, action.uid)
+
+    def _address(self, key: Key, pod: str) -> tuple[str, str]:
+        """The pod's UID and where its process listens."""
+        found = self._cache.child(key, POD, pod)
+        address = found.get("status", {}).get("podIP") if found else None
+        if found is None or not address:
+            raise BlockedError(f"pod {pod} has no address" if found else f"there is no pod {pod}")
+        return found["metadata"]["uid"], address
+
+
+def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> Object:
+    """The JSON merge patch (RFC 7396) that turns `old` into `new`; empty when they are equal.
+
+    None counts as absent in both. Lists are replaced whole.
+    """
+    patch: Object = {name: None for name in old if old[name] is not None and new.get(name) is None}
+    for name, value in new.items():
+        before = old.get(name)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            if inner := merge_patch(before, value):
+                patch[name] = inner
+        elif value is not None and value != before:
+            patch[name] = value
+    return patch
