@@ -102,4 +102,4 @@ class Operator:
         if not self._queue.healthy:
             yield "a worker of the queue has died"
         for kind in self._cache.overdue(_DEAD_WATCH_SECONDS):
-            yield f"the watch of {kind} is dead: for {_DEAD_WATCH_SECONDS:g} s it has not brought a change that is known"
+            yield f"the watch of {kind} is dead: a change is known that it has not brought in {_DEAD_WATCH_SECONDS:g} s"

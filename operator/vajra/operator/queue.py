@@ -105,16 +105,6 @@ class WorkQueue(Generic[K]):
             self._ready.put_nowait(key)
             self._observer.added()
 
-    def add_after(self, key: K, seconds: float) -> None:
-        """Adds `key` when so many seconds have passed. Of several such times the earliest counts."""
-        if self._stopping:
-            return
-        due, timer = self._now() + seconds, self._timers.get(key)
-        if timer is not None and timer.when() <= due:
-            return
-        self._cancel_timer(key)
-        self._timers[key] = asyncio.get_running_loop().call_at(due, self._ring, key)
-
     def start(self) -> None:
         """Starts the workers. What was added before waits for them."""
         self._workers = [
@@ -141,7 +131,7 @@ class WorkQueue(Generic[K]):
         while (key := await self._ready.get()) is not None:
             started = self._now()
             self._observer.started(started - self._waiting.pop(key))
-            self._cancel_timer(key)  # this pass is what it asked for
+            self._cancel_timer(key)  # what this pass finds out decides when the next one is
             self._running[key] = started
             try:
                 result = await self._run(key)
@@ -160,13 +150,17 @@ class WorkQueue(Generic[K]):
             self._failures[key] = failures = self._failures.get(key, 0) + 1
             delay = max(self._backoff.delay(failures), error.after if isinstance(error, RetryError) else 0.0)
             log.warning("%s: %s; again in %.1f s", key, error if known else repr(error), delay, exc_info=not known)
-            self.add_after(key, delay)
+            self._come_back(key, delay)
             return "error"
         self._failures.pop(key, None)
         if after is None:
             return "success"
-        self.add_after(key, after)
+        self._come_back(key, after)
         return "requeue_after"
+
+    def _come_back(self, key: K, seconds: float) -> None:
+        if not self._stopping:
+            self._timers[key] = asyncio.get_running_loop().call_later(seconds, self._ring, key)
 
     def _ring(self, key: K) -> None:
         del self._timers[key]
