@@ -12,7 +12,7 @@ from vajra.operator.cache import Cache, Key
 from vajra.operator.cluster import ApiError, Cluster, Object
 from vajra.operator.events import Recorder
 from vajra.operator.kinds import LABEL, POD, VAJRA_DEPLOYMENT, Kind, kind_named, kind_of
-from vajra.operator.model import Action, Apply, Create, Delete, Drain, Event, Plan, UpdateConfig
+from vajra.operator.model import Apply, Create, Delete, Drain, Event, Plan, UpdateConfig
 from vajra.operator.poller import Poller
 from vajra.operator.queue import RetryError
 
@@ -35,12 +35,21 @@ class Executor:
     async def execute(self, key: Key, deployment: Object, plan: Plan) -> None:
         """Carries a plan out for the VajraDeployment that it was made from.
 
-        Raises RetryError (ApiError, ControlError, BlockedError) when a part could not be done, and what follows it was
-        not tried: the plan is to be made anew.
+        Raises RetryError (ApiError, BlockedError, ControlError) when a part could not be done: the plan is to be made
+        anew. What follows a failed write is not tried; a pod that does not answer a call holds nothing up.
         """
         await self._write_status(key, deployment, plan.status)
+        unanswered: list[RetryError] = []
         for action in plan.actions:
-            await self._act(key, deployment, action)
+            if isinstance(action, Drain | UpdateConfig):
+                try:
+                    await self._call(key, action)
+                except RetryError as error:
+                    unanswered.append(error)
+            else:
+                await self._write(key, deployment, action)
+        if unanswered:
+            raise unanswered[0]
 
     async def _write_status(self, key: Key, deployment: Object, status: Mapping[str, Any]) -> None:
         """Only what differs, and only over the version that was planned on: counters in it must not go back."""
@@ -56,7 +65,7 @@ class Executor:
                 self._cache.store(await self._cluster.get(VAJRA_DEPLOYMENT, *key))
             raise
 
-    async def _act(self, key: Key, deployment: Object, action: Action) -> None:
+    async def _write(self, key: Key, deployment: Object, action: Apply | Create | Delete | Event) -> None:
         match action:
             case Apply(manifest):
                 await self._apply(key, manifest)
@@ -64,18 +73,19 @@ class Executor:
                 await self._create(key, manifest)
             case Delete():
                 await self._delete(key, action)
-            case Drain(pod, grace_seconds):
-                log.info("%s: drain pod %s, at most %d s", key, pod, grace_seconds)
-                uid, address = self._address(key, pod)
-                await replicas.drain(pod, address, grace_seconds)
-                self._poller.ask_soon(uid)
-            case UpdateConfig(pod, generation, spec):
-                log.info("%s: update the settings of pod %s to generation %d", key, pod, generation)
-                uid, address = self._address(key, pod)
-                await replicas.update_config(pod, address, generation, spec)
-                self._poller.ask_soon(uid)
             case Event():
                 await self._recorder.record(deployment, action)
+
+    async def _call(self, key: Key, action: Drain | UpdateConfig) -> None:
+        uid, address = self._address(key, action.pod)
+        match action:
+            case Drain(pod, grace_seconds):
+                log.info("%s: drain pod %s, at most %d s", key, pod, grace_seconds)
+                await replicas.drain(pod, address, grace_seconds)
+            case UpdateConfig(pod, generation, spec):
+                log.info("%s: set pod %s to generation %d", key, pod, generation)
+                await replicas.update_config(pod, address, generation, spec)
+        self._poller.ask_soon(uid)
 
     async def _apply(self, key: Key, manifest: Mapping[str, Any]) -> None:
         kind, name = kind_of(manifest), manifest["metadata"]["name"]
