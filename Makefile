@@ -9,7 +9,7 @@ CXX_SOURCES = $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.inl')
 MODEL  ?= smollm2-135m-instruct
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test serve test test-all lint format type contracts proto proto-check docs docs-check \
+.PHONY: help setup setup-test serve test test-all lint format type contracts proto proto-check docs docs-check crd crd-check \
         sanitize bench bench-peers clean
 
 help: ## list the targets
@@ -37,7 +37,7 @@ setup-test: $(VENV)/.setup-test ## setup, with the test extras
 serve: setup ## fetch the embedded model and serve it (MODEL=… for another)
 	$(BIN)/vajra serve $(MODEL)
 
-test: setup-test lint type contracts proto-check docs-check ## everything CI checks: lint, types, contracts, drift, quick tests
+test: setup-test lint type contracts proto-check docs-check crd-check ## everything CI checks: lint, types, contracts, drift, quick tests
 	$(BIN)/python -m pytest -q -m 'not slow'
 
 test-all: setup-test ## all tests, the slow ones too
@@ -76,6 +76,12 @@ docs: setup ## regenerate docs/configuration.md from the configuration registry
 
 docs-check: setup ## fail when docs/configuration.md differs from the registry
 	@$(BIN)/python -m vajra.config.docs | diff -q - docs/configuration.md || { echo "run: make docs"; exit 1; }
+
+crd: setup ## regenerate manifests/crd.yaml from the configuration registry
+	$(BIN)/python -m vajra.config.crd > manifests/crd.yaml
+
+crd-check: setup ## fail when manifests/crd.yaml differs from the registry
+	@$(BIN)/python -m vajra.config.crd | diff -q - manifests/crd.yaml || { echo "run: make crd"; exit 1; }
 
 PEERS ?= build/peers
 bench-peers: setup-test ## install the peers of the bench from PyPI into PEERS (build/peers): minutes, 25 GiB

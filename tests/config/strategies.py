@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from hypothesis import strategies as st
@@ -99,6 +100,37 @@ def manifests(draw: st.DrawFn) -> dict[str, Any]:
     spec = draw(section(VajraDeploymentSpec))
     metadata = {"name": draw(NAMES), "labels": draw(st.dictionaries(WORDS, WORDS, max_size=2))}
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": _repaired(spec)}
+
+
+ODD_VALUES = (None, True, 0, 1, -1, 1.5, 10**9, "", "nonsense", [], {}, {"nonsense": 1})
+
+
+@st.composite
+def wild_specs(draw: st.DrawFn) -> dict[str, Any]:
+    """Specs that may break any rule: fields that do not go together, odd values, unknown and missing fields."""
+    spec: dict[str, Any] = draw(section(VajraDeploymentSpec))
+    if draw(st.booleans()):
+        spec = _repaired(spec)
+    for _ in range(draw(st.integers(0, 2))):
+        section_at, key = draw(st.sampled_from(list(_places(spec))))
+        deed = draw(st.sampled_from(["change", "take away", "add"]))
+        if deed == "change":
+            section_at[key] = draw(st.sampled_from(ODD_VALUES))
+        elif deed == "take away":
+            del section_at[key]
+        else:
+            section_at[f"{key}x"] = 1
+        if not spec:
+            break
+    return spec
+
+
+def _places(section_at: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    """Every mapping in the data with each of its keys."""
+    for key, value in section_at.items():
+        yield section_at, key
+        if isinstance(value, dict):
+            yield from _places(value)
 
 
 def _repaired(spec: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from vajra.config.errors import MISSING, ConfigError
 from vajra.config.fields import ConfigField, fields_of
@@ -15,13 +15,18 @@ from vajra.config.spec.unions import Union
 
 @dataclass(frozen=True)
 class Rule:
-    """`holds` or the field at `path` is at fault: `value` stands there and `allowed` may."""
+    """`holds` or the field at `path` is at fault: `value` stands there and `allowed` may.
+
+    cel: `holds` once more for an API server, `self` being the spec with its defaults. reason: as the API server has it.
+    """
 
     path: str
     value: Callable[[VajraDeploymentSpec], Any]
     holds: Callable[[VajraDeploymentSpec], bool]
+    cel: str
     allowed: str
     hint: str = ""
+    reason: Literal["FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired"] = "FieldValueInvalid"
 
 
 def _world(spec: VajraDeploymentSpec) -> int:
@@ -43,27 +48,40 @@ def _chunks_in_order(member: str) -> Rule:
         return getattr(spec.scheduler, member)
 
     key = {"dynamic_chunk": "dynamicChunk", "space_sharing": "spaceSharing"}[member]
+    cel = f"self.scheduler.{key}"
     return Rule(
         f"spec.scheduler.{key}.minChunkTokens",
         lambda spec: chunks(spec).min_chunk_tokens,
         lambda spec: chunks(spec) is None or chunks(spec).min_chunk_tokens <= chunks(spec).max_chunk_tokens,
+        f"!has({cel}) || {cel}.minChunkTokens <= {cel}.maxChunkTokens",
         "at most maxChunkTokens",
     )
-
-
-def _from_hub(spec: VajraDeploymentSpec) -> bool:
-    return spec.model.source.type == "HuggingFace"
 
 
 def _only(
     path: str,
     value: Callable[[VajraDeploymentSpec], Any],
     used: Callable[[VajraDeploymentSpec], bool],
+    used_cel: str,
     allowed: str,
     hint: str,
 ) -> Rule:
     """A field that may be set only where something reads it: nothing that a user wrote goes unused in silence."""
-    return Rule(path, value, lambda spec: value(spec) is None or used(spec), allowed, hint)
+    cel = f"!has(self{path.removeprefix('spec')}) || {used_cel}"
+    return Rule(
+        path, value, lambda spec: value(spec) is None or used(spec), cel, allowed, hint, reason="FieldValueForbidden"
+    )
+
+
+def _only_from_hub(path: str, value: Callable[[VajraDeploymentSpec], Any], hint: str) -> Rule:
+    return _only(
+        path,
+        value,
+        lambda spec: spec.model.source.type == "HuggingFace",
+        "self.model.source.type == 'HuggingFace'",
+        "only with model.source.type HuggingFace",
+        hint,
+    )
 
 
 RULES: tuple[Rule, ...] = (
@@ -73,6 +91,7 @@ RULES: tuple[Rule, ...] = (
         "spec.prioritizer.type",
         lambda spec: spec.prioritizer.type,
         lambda spec: spec.scheduler.type != "SpaceSharing" or spec.prioritizer.type == "LRS",
+        "self.scheduler.type != 'SpaceSharing' || self.prioritizer.type == 'LRS'",
         "LRS with scheduler SpaceSharing",
         "a long request's share is read from its slack",
     ),
@@ -80,24 +99,31 @@ RULES: tuple[Rule, ...] = (
         "spec.controller.type",
         lambda spec: spec.controller.type,
         lambda spec: spec.controller.type != "Base" or spec.parallelism.pipeline == 1,
+        "self.controller.type != 'Base' || self.parallelism.pipeline == 1",
         "Auto or PipelineParallel with parallelism.pipeline above 1",
     ),
     Rule(
         "spec.parallelism.maxTokensPerKVGroup",
         lambda spec: spec.parallelism.max_tokens_per_kv_group,
         _kv_cap_fits,
+        "self.parallelism.kv == 1 || self.parallelism.maxTokensPerKVGroup > self.cache.blockSize"
+        " && self.parallelism.maxTokensPerKVGroup % self.cache.blockSize == 0",
         "with parallelism.kv above 1 a multiple of cache.blockSize, and larger than it",
     ),
     Rule(
         "spec.resources.gpusPerPod",
         lambda spec: spec.resources.gpus_per_pod,
         lambda spec: spec.resources.gpus_per_pod is None or _world(spec) % spec.resources.gpus_per_pod == 0,
+        "!has(self.resources.gpusPerPod) || self.parallelism.tensor * self.parallelism.pipeline * self.parallelism.kv"
+        " % self.resources.gpusPerPod == 0",
         "a divisor of tensor x pipeline x kv",
     ),
     Rule(
         "spec.resources.gpusPerPod",
         lambda spec: spec.resources.gpus_per_pod,
         _tensor_groups_whole,
+        "!has(self.resources.gpusPerPod) || self.parallelism.tensor % self.resources.gpusPerPod == 0"
+        " || self.resources.gpusPerPod % self.parallelism.tensor == 0",
         "a divisor or a multiple of parallelism.tensor",
         "a tensor group must not straddle pods unevenly",
     ),
@@ -105,46 +131,42 @@ RULES: tuple[Rule, ...] = (
         "spec.rollout.maxUnavailable",
         lambda spec: spec.rollout.max_unavailable,
         lambda spec: spec.rollout.max_surge > 0 or spec.rollout.max_unavailable > 0,
+        "self.rollout.maxSurge > 0 || self.rollout.maxUnavailable > 0",
         "above 0 when maxSurge is 0",
     ),
     Rule(
         "spec.recovery.backoffMaxSeconds",
         lambda spec: spec.recovery.backoff_max_seconds,
         lambda spec: spec.recovery.backoff_base_seconds <= spec.recovery.backoff_max_seconds,
+        "self.recovery.backoffBaseSeconds <= self.recovery.backoffMaxSeconds",
         "at least backoffBaseSeconds",
     ),
     Rule(
         "spec.networking.tls.secretName",
         lambda spec: MISSING,
         lambda spec: spec.networking.tls.mode == "Disabled" or spec.networking.tls.secret_name is not None,
+        "self.networking.tls.mode == 'Disabled' || has(self.networking.tls.secretName)",
         "the name of a Secret",
         "TLS needs a certificate",
+        reason="FieldValueRequired",
     ),
     _only(
         "spec.networking.tls.secretName",
         lambda spec: spec.networking.tls.secret_name,
         lambda spec: spec.networking.tls.mode != "Disabled",
+        "self.networking.tls.mode != 'Disabled'",
         "only with networking.tls.mode TLS or MutualTLS",
         "without it the ports are not encrypted: set the mode too, or leave the secret out",
     ),
-    _only(
-        "spec.model.revision",
-        lambda spec: spec.model.revision,
-        _from_hub,
-        "only with model.source.type HuggingFace",
-        "only a hub has revisions",
-    ),
-    _only(
-        "spec.model.tokenSecretRef",
-        lambda spec: spec.model.token_secret_ref,
-        _from_hub,
-        "only with model.source.type HuggingFace",
-        "only a hub asks for a token",
+    _only_from_hub("spec.model.revision", lambda spec: spec.model.revision, "only a hub has revisions"),
+    _only_from_hub(
+        "spec.model.tokenSecretRef", lambda spec: spec.model.token_secret_ref, "only a hub asks for a token"
     ),
     _only(
         "spec.placement.queueName",
         lambda spec: spec.placement.queue_name,
         lambda spec: spec.placement.gang in ("Auto", "Kueue", "Volcano"),
+        "self.placement.gang in ['Auto', 'Kueue', 'Volcano']",
         "only with placement.gang Auto, Kueue or Volcano",
         "the others have no queues",
     ),
@@ -152,6 +174,7 @@ RULES: tuple[Rule, ...] = (
         "spec.resources.claimTemplateName",
         lambda spec: spec.resources.claim_template_name,
         lambda spec: spec.resources.accelerator.type == "GPU",
+        "self.resources.accelerator.type == 'GPU'",
         "only with resources.accelerator.type GPU",
         "a claim stands for the GPUs of a pod",
     ),
@@ -159,18 +182,21 @@ RULES: tuple[Rule, ...] = (
         "spec.networking.openAIPort",
         lambda spec: spec.networking.open_ai_port,
         lambda spec: spec.networking.open_ai_port != spec.networking.grpc_port,
+        "!has(self.networking.openAIPort) || self.networking.openAIPort != self.networking.grpcPort",
         "another port than grpcPort",
     ),
     Rule(
         "spec.autoscaling.minReplicas",
         lambda spec: spec.autoscaling.min_replicas if spec.autoscaling else None,
         lambda spec: spec.autoscaling is None or spec.autoscaling.min_replicas <= spec.autoscaling.max_replicas,
+        "!has(self.autoscaling) || self.autoscaling.minReplicas <= self.autoscaling.maxReplicas",
         "at most maxReplicas",
     ),
     Rule(
         "spec.model.name",
         lambda spec: spec.model.name,
         lambda spec: not spec.model.name.startswith(("/", "./", "../", "~")),
+        "!self.model.name.matches('^([/~]|[.][.]?/)')",
         "a Hugging Face id or a name",
         "for a folder set source: {type: HostPath, hostPath: {path: /the/folder}}",
     ),
