@@ -10,6 +10,7 @@ import pytest
 from tests.cluster.api import Api
 from tests.cluster.api_proxy import ApiProxy, Call, Refusal
 from tests.cluster.kubectl import Kubectl
+from tests.cluster.operator_process import install_crd
 
 from vajra.operator.cache import Cache, Key
 from vajra.operator.cluster import ApiError, Cluster, login
@@ -19,15 +20,12 @@ from vajra.operator.kinds import LABEL, VAJRA_DEPLOYMENT
 from vajra.operator.model import Action, Apply, Create, Delete, Drain, Event, Plan
 from vajra.operator.poller import Poller
 
-CRD = Path(__file__).parents[2] / "manifests" / "crd.yaml"
-
 
 @pytest.fixture
 def _here(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """This process is logged in, and the server knows VajraDeployments."""
     monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig))
-    api.kubectl("apply", "--server-side", "-f", str(CRD))
-    api.kubectl.wait("condition=Established", "crd/vajradeployments.vajra.ai")
+    install_crd(api.kubectl)
 
 
 class Bench:
