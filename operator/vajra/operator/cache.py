@@ -56,6 +56,7 @@ class _Entry:
     version: int
     data: bytes
     pod: Pod | None
+    told: int = 0  # the newest version whose key was given out as news
     delivered: int = 0  # the newest version that a watch brought
     awaited: float = 0.0  # since when a newer one is known
 
@@ -99,12 +100,11 @@ class Cache:
 
     def observe(self, item: Mapping[str, Any]) -> set[Key]:
         """Takes what a watch brought; the keys that it is news for: also of a version that a write's answer showed."""
-        changed = self._put(item)
+        changed = self._tell(item)
         entry, version = self._entries.get(_name(item)), _version(item)
         if entry is not None and entry.uid == item["metadata"]["uid"] and version > entry.delivered:
             entry.delivered = version
             entry.awaited = 0.0 if version >= entry.version else time.monotonic()
-            changed.add(entry.key)
         return changed
 
     def observe_gone(self, item: Mapping[str, Any]) -> set[Key]:
@@ -123,7 +123,7 @@ class Cache:
         """Takes a part of a list; the keys that it is news for."""
         changed: set[Key] = set()
         for item in items:
-            changed |= self._put(item)
+            changed |= self._tell(item)
         return changed
 
     def prune(self, kind: Kind, namespace: str | None, listed: Container[tuple[str, str]], version: int) -> set[Key]:
@@ -146,6 +146,15 @@ class Cache:
         limit = time.monotonic() - seconds
         return sorted({name.kind for name, entry in self._entries.items() if 0.0 < entry.awaited < limit})
 
+    def _tell(self, item: Mapping[str, Any]) -> set[Key]:
+        """Puts what is not the answer to a write of our own. That is news too when its version was known from one."""
+        changed = self._put(item)
+        entry, version = self._entries.get(_name(item)), _version(item)
+        if entry is not None and entry.uid == item["metadata"]["uid"] and version > entry.told:
+            entry.told = version
+            changed.add(entry.key)
+        return changed
+
     def _put(self, item: Mapping[str, Any]) -> set[Key]:
         """The keys of whom it has changed what is known."""
         name, uid, version = _name(item), item["metadata"]["uid"], _version(item)
@@ -158,7 +167,7 @@ class Cache:
         same = old is not None and old.uid == uid
         entry = _Entry(key, uid, version, _dump(item), _pod(key, item) if name.kind == POD.name else None)
         if old is not None and same:
-            entry.delivered, entry.awaited = old.delivered, old.awaited
+            entry.told, entry.delivered, entry.awaited = old.told, old.delivered, old.awaited
         entry.awaited = entry.awaited or time.monotonic()
         changed = {key}
         if old is not None and old.key != key:

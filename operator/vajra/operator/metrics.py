@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 from vajra.operator.queue import QueueObserver, WorkQueue
 
@@ -17,6 +17,7 @@ class Metrics(QueueObserver):
     """A registry of its own. All times in seconds."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # series that nobody reads, one for each other
         self._registry = registry = CollectorRegistry()
 
         def one(kind: Callable[..., Any], name: str, text: str, label: str, **options: Any) -> Any:

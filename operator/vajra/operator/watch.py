@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -40,6 +41,13 @@ async def watch(observe: Observer, namespaces: Sequence[str], *, nodes: bool, st
         clusterwide=not namespaces,
         namespaces=list(namespaces),
     )
+    asyncio.get_running_loop().set_exception_handler(_handle)
+
+
+def _handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Passes over what Kopf's generators say when the loop's end closes them: that they did not expect it."""
+    if "asyncgen" not in context:
+        loop.default_exception_handler(context)
 
 
 def _register(registry: kopf.OperatorRegistry, kind: Kind, observe: Observer) -> None:
