@@ -7,16 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 Manifest = Mapping[str, Any]
+
+
+class Stage(NamedTuple):
+    """One stage of a process's start. progress: from 0 to 1; seconds: how long it took, or takes so far."""
+
+    name: str
+    seconds: float
+    progress: float = 1.0
 
 
 @dataclass(frozen=True)
 class Report:
     """What a pod's process said of itself over control.v1 (`GetStatusResponse`), as plain values.
 
-    phase: Starting, Serving, Draining or Failed. steps: of all its workers together. stages: (name, seconds) in order.
+    phase: Starting, Serving, Draining or Failed. steps: of all its workers together. stages: in order.
     """
 
     phase: str
@@ -31,7 +39,7 @@ class Report:
     block_size: int = 0
     max_batch_size: int = 0
     max_model_len: int = 0
-    stages: Sequence[tuple[str, float]] = ()
+    stages: Sequence[Stage] = ()
     message: str = ""
     notices: Sequence[str] = ()
 
@@ -40,7 +48,8 @@ class Report:
 class Observed:
     """One VajraDeployment and all that belongs to it, read at one time.
 
-    deployment: the object itself, with the server's defaults. children: every object with its label, of all kinds.
+    deployment: the object itself, with the server's defaults. children: every object with its label, of all kinds, with
+    kind and apiVersion and, of managedFields, at least the operator's own.
     reports: by pod name, of pods that answered lately. nodes_down: names of nodes that are not ready.
     now: seconds since the epoch.
     """
@@ -90,7 +99,11 @@ class Delete:
 
 @dataclass(frozen=True)
 class Drain:
-    """control.v1 Drain of a pod's process: it takes nothing new and finishes what it has."""
+    """control.v1 Drain of a pod's process: it takes nothing new and finishes what it has.
+
+    Planned only of pods that answered lately. A Delete of the pod follows, which does the same more slowly; so a call
+    that fails stops nothing.
+    """
 
     pod: str
     grace_seconds: int
@@ -98,7 +111,11 @@ class Drain:
 
 @dataclass(frozen=True)
 class UpdateConfig:
-    """control.v1 UpdateConfig of a pod's process."""
+    """control.v1 UpdateConfig of a pod's process. spec: the whole one that the pod should run.
+
+    Planned only of pods that answered lately, and again until a report shows the generation; so a call that fails
+    stops nothing.
+    """
 
     pod: str
     generation: int

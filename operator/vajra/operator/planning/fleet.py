@@ -1,0 +1,109 @@
+"""How many groups there are, which go and which come: scaling, rollout and recovery in one decision.
+
+A slot is a group that stays, or the index of one that waits to be created again after a fault. There are as many slots
+as replicas asked for; during a rollout maxSurge more. A new group comes only when, with those that are still leaving,
+there are not more groups than that.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass
+
+from vajra.operator.planning.faults import Ladder
+from vajra.operator.planning.groups import Group, State
+from vajra.operator.planning.rollout import Rollout
+from vajra.operator.planning.scaling import cost_of_losing, free_indices
+
+
+@dataclass(frozen=True)
+class Creation:
+    """A group to create, or to complete."""
+
+    replica: int
+    revision: str
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What becomes of the groups.
+
+    leaving: drain and delete. restarting: delete, they have failed. creating: all or the rest of their pods. waiting:
+    indices that are created again after a wait. outdated: to be replaced, sooner or later.
+    """
+
+    leaving: frozenset[int]
+    restarting: frozenset[int]
+    creating: tuple[Creation, ...]
+    waiting: frozenset[int]
+    outdated: frozenset[int]
+
+
+def decide(
+    groups: Mapping[int, Group],
+    ladder: Ladder,
+    rollout: Rollout,
+    *,
+    wanted: int,
+    taken: Set[int],
+    wait_over: Callable[[int], bool],
+) -> Fleet:
+    """The decision. `taken`: indices whose names others hold; `wait_over`: whether an index has waited long enough."""
+    leaving = {replica for replica, group in groups.items() if group.state is State.LEAVING}
+    staying = {replica: group for replica, group in groups.items() if replica not in leaving | ladder.restarting}
+    waiting = _waiting(groups, ladder, rollout)
+
+    outdated = [group for group in staying.values() if rollout.is_outdated(group)]
+    limit = wanted + (rollout.settings.max_surge if outdated else 0)
+
+    # Too many: those that only wait go first.
+    excess = max(0, len(staying) + len(waiting) - limit)
+    dropped = sorted(waiting, reverse=True)[:excess]
+    waiting.difference_update(dropped)
+    goners = sorted(
+        staying.values(),
+        key=lambda group: cost_of_losing(
+            group, stopped=group.replica in ladder.stopped, outdated=rollout.is_outdated(group)
+        ),
+    )[: excess - len(dropped)]
+
+    # Outdated: as many as may be missing.
+    left = [group for group in outdated if group not in goners]
+    available = sum(group.ready for group in staying.values() if group not in goners)
+    goners += rollout.may_go(left, available, wanted)
+    for group in goners:
+        del staying[group.replica]
+    leaving.update(group.replica for group in goners)
+
+    # Too few: first what is incomplete, then what has waited, then anew.
+    creating = [
+        Creation(group.replica, group.revision) for group in staying.values() if group.state is State.INCOMPLETE
+    ]
+    room = limit - len(groups)
+    due = [replica for replica in sorted(waiting) if not (replica in groups or replica in taken) and wait_over(replica)]
+    creating += [Creation(replica, rollout.target(replica)) for replica in due[: max(0, room)]]
+    room -= len(due)
+    slots = len(staying) + len(waiting)
+    to_stay = slots - sum(rollout.is_outdated(group) for group in staying.values())
+    anew = max(0, min(room, limit - slots, wanted - to_stay))
+    indices = free_indices({*groups, *waiting, *taken})
+    creating += [Creation(replica, rollout.target(replica)) for replica in itertools.islice(indices, anew)]
+
+    return Fleet(
+        frozenset(leaving),
+        ladder.restarting,
+        tuple(creating),
+        frozenset(waiting),
+        frozenset(group.replica for group in outdated),
+    )
+
+
+def _waiting(groups: Mapping[int, Group], ladder: Ladder, rollout: Rollout) -> set[int]:
+    """Indices whose groups have failed and will come again, with a record of the revision that they would run."""
+    failed = {
+        replica
+        for replica, record in ladder.records.items()
+        if replica not in groups and record.restarts and record.revision == rollout.target(replica)
+    }
+    return failed | ladder.restarting

@@ -1,0 +1,87 @@
+"""The volumes of a pod: configuration, the model, the cache of downloads, scratch space, shared memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from vajra.config import VajraDeploymentSpec
+from vajra.config.spec.model import MODEL_MOUNT, ModelCacheSection, ModelSection
+from vajra.operator.planning import names
+
+_SCRATCH_MOUNT: Final = "/tmp"
+_SHARED_MEMORY_MOUNT: Final = "/dev/shm"
+
+
+@dataclass(frozen=True)
+class Mounted:
+    """A volume and where it is mounted."""
+
+    volume: dict[str, Any]
+    mounts: tuple[dict[str, Any], ...]
+
+
+def worker_volumes(name: str, spec: VajraDeploymentSpec) -> list[Mounted]:
+    """Of a replica's pod."""
+    size = {"medium": "Memory", "sizeLimit": spec.resources.shared_memory}
+    return [
+        _config(name),
+        *_model(spec.model),
+        _cache(spec.model, _cache_volume(spec.model.cache)),
+        _scratch(),
+        _one({"name": "shared-memory", "emptyDir": size}, {"mountPath": _SHARED_MEMORY_MOUNT}),
+    ]
+
+
+def gateway_volumes(name: str, spec: VajraDeploymentSpec) -> list[Mounted]:
+    """Of a gateway's pod: it needs the tokenizer alone, so its cache is small and its own."""
+    return [_config(name), *_model(spec.model), _cache(spec.model, {"emptyDir": {}}), _scratch()]
+
+
+def _config(name: str) -> Mounted:
+    # As a directory: a file mounted by subPath would never change.
+    volume = {"name": "config", "configMap": {"name": names.config_map(name)}}
+    return _one(volume, {"mountPath": names.CONFIG_MOUNT, "readOnly": True})
+
+
+def _scratch() -> Mounted:
+    return _one({"name": "scratch", "emptyDir": {}}, {"mountPath": _SCRATCH_MOUNT})
+
+
+def _model(model: ModelSection) -> list[Mounted]:
+    """The volume that the model comes in; a hub's and an embedded model need none."""
+    source = model.source
+    if source.persistent_volume_claim is not None:
+        claim = {"claimName": source.persistent_volume_claim.claim_name}
+        return [_read_only({"persistentVolumeClaim": claim}, MODEL_MOUNT)]
+    if source.image is not None:
+        image = {"reference": source.image.reference, "pullPolicy": source.image.pull_policy}
+        return [_read_only({"image": image}, MODEL_MOUNT)]
+    if source.host_path is not None:
+        path = source.host_path.path  # under its own name: it is what the model is called
+        return [_read_only({"hostPath": {"path": path}}, path)]
+    return []
+
+
+def _read_only(volume: dict[str, Any], path: str) -> Mounted:
+    return _one({"name": "model", **volume}, {"mountPath": path, "readOnly": True})
+
+
+def _cache(model: ModelSection, volume: dict[str, Any]) -> Mounted:
+    mounts = [{"name": "cache", "mountPath": names.CACHE_MOUNT}]
+    if model.download_dir is not None:
+        mounts.append({"name": "cache", "mountPath": model.download_dir, "subPath": "downloads"})
+    return Mounted({"name": "cache", **volume}, tuple(mounts))
+
+
+def _cache_volume(cache: ModelCacheSection) -> dict[str, Any]:
+    if cache.persistent_volume_claim is not None:
+        return {"persistentVolumeClaim": {"claimName": cache.persistent_volume_claim.claim_name}}
+    if cache.host_path is not None:
+        return {"hostPath": {"path": cache.host_path.path, "type": "DirectoryOrCreate"}}
+    limit = cache.empty_dir.size_limit if cache.empty_dir is not None else None
+    return {"emptyDir": {} if limit is None else {"sizeLimit": limit}}
+
+
+def _one(volume: dict[str, Any], mount: dict[str, Any]) -> Mounted:
+    return Mounted(volume, ({"name": volume["name"], **mount},))
