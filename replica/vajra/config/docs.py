@@ -57,6 +57,12 @@ _ENVIRONMENT = (
         "engine (`packed/`, at most 64 GiB: the longest unused go first). It may be emptied at any time.",
     ),
     (
+        "VAJRA_MODELS",
+        "unset",
+        "Folder of embedded models that came with an image (`embedded/`), looked into before `VAJRA_CACHE` and never "
+        "written.",
+    ),
+    (
         "VAJRA_ISA",
         "the best",
         "Kernel family of the native engine: `scalar`, `avx2`, `avx512` or `amx`, no better than the best.",

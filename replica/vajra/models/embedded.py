@@ -34,13 +34,21 @@ class EmbeddedModel:
     gguf_bytes: int
 
     def path(self, download_dir: str | None = None) -> Path:
-        """Where the extracted GGUF lies, or will: below download_dir, or the cache."""
-        base = Path(download_dir) if download_dir is not None else cache_dir()
-        return base / "embedded" / f"{self.name}-{self.gguf_sha256[:12]}" / "model.gguf"
+        """Where the extracted GGUF lies, or will: below download_dir; $VAJRA_MODELS, where it came so; or the cache."""
+        place = Path("embedded", f"{self.name}-{self.gguf_sha256[:12]}", "model.gguf")
+        if download_dir is not None:
+            return Path(download_dir) / place
+        shipped = os.environ.get("VAJRA_MODELS")
+        if shipped and self._is_whole(Path(shipped) / place):
+            return Path(shipped) / place
+        return cache_dir() / place
 
     def is_present(self, download_dir: str | None = None) -> bool:
-        """Whether it is extracted. Extraction is atomic, so a file of the right size is the whole file."""
-        path = self.path(download_dir)
+        """Whether it is extracted."""
+        return self._is_whole(self.path(download_dir))
+
+    def _is_whole(self, path: Path) -> bool:
+        """Extraction is atomic, so a file of the right size is the whole file."""
         return path.is_file() and path.stat().st_size == self.gguf_bytes
 
 

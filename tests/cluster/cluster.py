@@ -1,0 +1,91 @@
+"""What a test may do with a cluster that has nodes, however it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from tests.cluster.kubectl import Kubectl
+from tests.cluster.waiting import eventually
+
+GPU = "nvidia.com/gpu"
+
+
+class Cluster(Protocol):
+    """A cluster with nodes on which the images of `tests.cluster.images` can run."""
+
+    @property
+    def kubectl(self) -> Kubectl: ...
+
+    @property
+    def kubeconfig(self) -> Path: ...
+
+    @property
+    def host(self) -> str:
+        """This machine's address as pods see it: what a test serves there, they can call."""
+
+    def load_images(self) -> None:
+        """Builds the images of `tests.cluster.images` from this tree and puts them onto all nodes."""
+
+    def tag(self, image: str, other: str) -> None:
+        """Gives an image another name, on all nodes."""
+
+    def cut(self, node: str) -> None:
+        """Cuts a node and its pods off from everything."""
+
+    def mend(self, node: str) -> None:
+        """Undoes `cut`."""
+
+
+def nodes(kubectl: Kubectl) -> list[str]:
+    """Names of the nodes that take pods, in order."""
+    found = kubectl.find("nodes")
+    return sorted(node["metadata"]["name"] for node in found if not node["spec"].get("taints"))
+
+
+def is_ready(kubectl: Kubectl, node: str) -> bool:
+    """Whether the API server says so of the node; a node that it does not know is not."""
+    for found in kubectl.find("nodes"):
+        if found["metadata"]["name"] == node:
+            conditions = {c["type"]: c["status"] for c in found["status"].get("conditions", [])}
+            return conditions.get("Ready") == "True"
+    return False
+
+
+@contextmanager
+def partition(cluster: Cluster, node: str) -> Iterator[None]:
+    """A node that is cut off, inside: already seen to be not ready; afterwards ready again."""
+
+    def not_ready() -> None:
+        assert not is_ready(cluster.kubectl, node), f"{node} is cut off and still called ready"
+
+    def ready() -> None:
+        assert is_ready(cluster.kubectl, node), f"{node} is connected again and not ready"
+
+    cluster.cut(node)
+    try:
+        eventually(not_ready, seconds=120)
+        yield
+    finally:
+        cluster.mend(node)
+        eventually(ready, seconds=120)
+
+
+@contextmanager
+def gpus(cluster: Cluster, count: int, *names: str) -> Iterator[None]:
+    """Nodes (all, unless named) that say they have GPUs, inside. The scheduler believes it; no device is there."""
+    chosen = names or nodes(cluster.kubectl)
+    for name in chosen:
+        _set_gpus(cluster.kubectl, name, f"{count}")
+    try:
+        yield
+    finally:
+        for name in chosen:
+            _set_gpus(cluster.kubectl, name, None)
+
+
+def _set_gpus(kubectl: Kubectl, node: str, count: str | None) -> None:
+    status = {"status": {part: {GPU: count} for part in ("capacity", "allocatable")}}
+    kubectl.patch("node", node, status, subresource="status")

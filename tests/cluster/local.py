@@ -1,0 +1,136 @@
+"""A cluster of this machine's own: a control plane, nodes in network namespaces, and DNS. It needs root."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.cluster import control_plane, dns, folders, images
+from tests.cluster.binaries import Binaries, MissingError, cache
+from tests.cluster.cluster import is_ready
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.kubectl import Kubectl
+from tests.cluster.network import Network
+from tests.cluster.node import Node
+from tests.cluster.waiting import eventually
+
+
+class LocalCluster:
+    """A `tests.cluster.cluster.Cluster` in a folder, running."""
+
+    def __init__(self, folder: Path, kubectl: Kubectl) -> None:
+        self.folder = folder
+        self.kubectl = kubectl
+        self.network = Network(_slot(folder))
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.kubectl.kubeconfig
+
+    @property
+    def host(self) -> str:
+        return self.network.host
+
+    def load_images(self) -> None:
+        images.build()
+        with tempfile.TemporaryDirectory(dir=cache()) as scratch, ThreadPoolExecutor() as pool:
+            archives = [images.archive(image, Path(scratch)) for image in (images.OPERATOR, images.REPLICA)]
+            list(pool.map(lambda node: [node.load(archive) for archive in archives], _nodes(self.folder)))
+
+    def tag(self, image: str, other: str) -> None:
+        for node in _nodes(self.folder):
+            node.tag(image, other)
+
+    def cut(self, node: str) -> None:
+        self.network.cut(_index(node))
+
+    def mend(self, node: str) -> None:
+        self.network.mend(_index(node))
+
+
+def start(folder: Path, binaries: Binaries, nodes: int) -> LocalCluster:
+    """Starts a cluster in an empty folder of `claim_nodes`.
+
+    Returns when all nodes are ready. What was started stays on failure; `tear_down` removes it.
+    """
+    network = Network(_slot(folder))
+    network.up(nodes)
+    plane = control_plane.start(folder, binaries, network.host)
+    dns.start(plane, binaries, network.host)
+    members = [Node(folder, network, index) for index in range(1, nodes + 1)]
+    with tempfile.TemporaryDirectory(dir=cache()) as scratch, ThreadPoolExecutor() as pool:
+        pause = images.pause(binaries, Path(scratch))
+        list(pool.map(lambda node: node.start(plane, binaries, pause), members))
+    for node in members:
+        _wait_ready(plane, node)
+    return LocalCluster(folder, plane.kubectl)
+
+
+def tear_down(folder: Path) -> None:
+    """Removes the cluster in a folder and the folder, whatever its state is. A control plane alone is one, too."""
+    slot = folders.slot_of(folder)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(Node.stop, _nodes(folder)))
+    dns.stop(folder)
+    control_plane.stop(folder)
+    if slot is not None:
+        Network(slot).down()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep() -> None:
+    """Removes the clusters that killed processes left behind."""
+    for claim in folders.abandoned():
+        tear_down(claim.folder)
+
+
+@contextmanager
+def running(binaries: Binaries, nodes: int) -> Iterator[LocalCluster]:
+    """A cluster that lives as long as the context."""
+    claim = claim_nodes()
+    try:
+        yield start(claim.folder, binaries, nodes)
+    finally:
+        tear_down(claim.folder)
+        claim.release()
+
+
+def claim_nodes() -> folders.Claim:
+    """A folder for a cluster with nodes. Raises MissingError when there are too many already."""
+    sweep()
+    claim = folders.claim_nodes()
+    if claim is None:
+        raise MissingError(
+            f"{folders.MAX_NODE_CLUSTERS} clusters with nodes run here already: `make cluster-down` ends those of "
+            f"`make cluster-up`"
+        )
+    return claim
+
+
+def _slot(folder: Path) -> int:
+    slot = folders.slot_of(folder)
+    assert slot is not None, f"{folder} is no folder of a cluster with nodes"
+    return slot
+
+
+def _nodes(folder: Path) -> list[Node]:
+    slot = folders.slot_of(folder)
+    if slot is None:
+        return []
+    return [Node(folder, Network(slot), _index(path.name)) for path in sorted(folder.glob("n[0-9]")) if path.is_dir()]
+
+
+def _index(node: str) -> int:
+    return int(node.removeprefix("n"))
+
+
+def _wait_ready(plane: ControlPlane, node: Node) -> None:
+    def check() -> None:
+        node.check()
+        assert is_ready(plane.kubectl, node.name), f"{node.name} is not ready; see {node.folder}/kubelet.log"
+
+    eventually(check, seconds=60)
