@@ -20,15 +20,22 @@ _HOP_HEADERS = {"host", "connection", "transfer-encoding", "content-length", "ac
 
 @dataclass(frozen=True)
 class Call:
-    """A request that came by. path: without the query."""
+    """A request that came by. path: without the query; watch: whether it is to stay open."""
 
     method: str
     path: str
+    watch: bool
 
     @property
     def writes(self) -> bool:
         """Whether it may change something. Leases are left out: they are written all the time."""
         return self.method != "GET" and "/leases" not in self.path
+
+
+    @property
+    def lists_deployments(self) -> bool:
+        """Whether it asks for all VajraDeployments there are."""
+        return self.method == "GET" and self.path.endswith("/vajradeployments") and not self.watch
 
 
 @dataclass(frozen=True)
@@ -43,13 +50,13 @@ class Refusal:
 class ApiProxy:
     """`with ApiProxy(connection) as proxy`: `proxy.url` is the API server as the connection's user sees it.
 
-    Both rules are called in the proxy's thread, for every request. before: may refuse it. after: the API server has
-    answered, and the answer has not gone on. calls: all requests that were not refused.
+    Both rules are called in the proxy's thread, for every request. before: may refuse it. after: may replace the answer
+    of a server that has done what was asked; not for watches. calls: all requests that were not refused.
     """
 
     def __init__(self, connection: kopf.ConnectionInfo) -> None:
         self.before: Callable[[Call], Refusal | None] = lambda call: None
-        self.after: Callable[[Call], None] = lambda call: None
+        self.after: Callable[[Call], Refusal | None] = lambda call: None
         self.calls: list[Call] = []
         self._connection = connection
         self._watches: dict[web.StreamResponse, asyncio.Transport] = {}
@@ -129,7 +136,7 @@ class ApiProxy:
         await self._session.close()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        call = Call(request.method, request.path)
+        call = Call(request.method, request.path, "watch" in request.query)
         refusal = self.before(call)
         if refusal is not None:
             return _answer(refusal)
@@ -138,10 +145,12 @@ class ApiProxy:
         async with self._session.request(
             request.method, request.raw_path, headers=_end_to_end(request.headers), data=body or None
         ) as answer:
-            if "watch" in request.query:
+            if call.watch:
                 return await self._stream(request, answer)
             content = await answer.read()
-        self.after(call)
+        refusal = self.after(call)
+        if refusal is not None:
+            return _answer(refusal)
         return web.Response(status=answer.status, headers=_end_to_end(answer.headers), body=content)
 
     async def _stream(self, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:

@@ -16,8 +16,9 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from vajra.operator.cluster import FIELD_MANAGER, Object
+from vajra.operator.cluster import Object
 from vajra.operator.kinds import LABEL, POD, VAJRA_DEPLOYMENT, Kind, kind_named
+from vajra.operator.planning.drift import FIELD_MANAGER
 
 _GRAVE_SECONDS = 600.0  # longer than a list or a write is under way
 
@@ -140,6 +141,11 @@ class Cache:
             if (name.namespace, name.name) not in listed:
                 changed |= self._drop(name, entry.uid, version)
         return changed
+
+    def is_delivered(self, item: Mapping[str, Any]) -> bool:
+        """Whether a watch has brought the object before, in this version or another."""
+        entry = self._entries.get(_name(item))
+        return entry is not None and entry.uid == item["metadata"]["uid"] and entry.delivered > 0
 
     def overdue(self, seconds: float) -> list[str]:
         """Kinds whose watch has not brought, for so long, a version that is known otherwise: it is dead."""

@@ -14,9 +14,9 @@ import aiohttp
 import kopf
 
 from vajra.operator.kinds import Kind
+from vajra.operator.planning.drift import FIELD_MANAGER
 from vajra.operator.queue import RetryError
 
-FIELD_MANAGER = "vajra-operator"
 _PAGE = 500
 _TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=10)
 _JSON = "application/json"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import logging
 
 from vajra.operator.cluster import ApiError, Cluster, Object
 from vajra.operator.kinds import EVENT
 from vajra.operator.model import Event
+from vajra.operator.timestamps import micro_time
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Recorder:
             "apiVersion": EVENT.api_version,
             "kind": EVENT.name,
             "metadata": {"name": f"{meta['name']}.{digest}", "namespace": meta["namespace"]},
-            "eventTime": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "eventTime": micro_time(),
             "reportingController": CONTROLLER,
             "reportingInstance": self._instance,
             "action": "Reconcile",

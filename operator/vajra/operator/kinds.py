@@ -8,8 +8,9 @@ from typing import Any
 
 from vajra.config import API_VERSION
 from vajra.config import KIND as VAJRA_DEPLOYMENT_KIND
+from vajra.operator.planning import names
 
-LABEL = "vajra.ai/deployment"  # on everything that belongs to a VajraDeployment; its value is the name
+LABEL = names.DEPLOYMENT  # on everything that belongs to a VajraDeployment; its value is the name
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ process has watched it. A leader that cannot renew in time ends; it never goes o
 from __future__ import annotations
 
 import asyncio
-import datetime
 import logging
 import time
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from vajra.operator.cluster import ApiError, Cluster, Object
 from vajra.operator.kinds import LEASE
 from vajra.operator.queue import RetryError
+from vajra.operator.timestamps import micro_time
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ class Elector:
         except ApiError as error:
             if error.status != 404:
                 raise
-            spec = self._record() | {"acquireTime": _now(), "leaseTransitions": 0}
+            spec = self._record() | {"acquireTime": micro_time(), "leaseTransitions": 0}
             meta = {"name": self._name, "namespace": self._namespace}
             manifest = {"apiVersion": LEASE.api_version, "kind": LEASE.name, "metadata": meta, "spec": spec}
             self._lease = await self._cluster.create(LEASE, self._namespace, manifest)
@@ -124,7 +124,7 @@ class Elector:
         if holder and holder != self._identity and started - self._seen[1] < spec.get("leaseDurationSeconds", 0):
             return False
         await self._write(
-            self._record() | {"acquireTime": _now(), "leaseTransitions": spec.get("leaseTransitions", 0) + 1}
+            self._record() | {"acquireTime": micro_time(), "leaseTransitions": spec.get("leaseTransitions", 0) + 1}
         )
         self._renewed = started
         return True
@@ -145,13 +145,9 @@ class Elector:
         self._renewed = started
 
     def _record(self) -> dict[str, Any]:
-        return {"holderIdentity": self._identity, "leaseDurationSeconds": self._lease_seconds, "renewTime": _now()}
+        return {"holderIdentity": self._identity, "leaseDurationSeconds": self._lease_seconds, "renewTime": micro_time()}
 
     async def _write(self, spec: dict[str, Any]) -> None:
         """Writes over the version that was read, or fails with 409."""
         lease = self._lease | {"spec": self._lease["spec"] | spec}
         self._lease = await self._cluster.replace(LEASE, self._namespace, lease)
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Iterable
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _STOP_SECONDS = 15.0  # for passes under way; the pod's grace period is longer
 _DEAD_WATCH_SECONDS = 120.0
+_SETTLE_SECONDS = 1.0  # watches that break together list together
 
 
 class Operator:
@@ -48,6 +50,7 @@ class Operator:
         reconciler = Reconciler(self._cache, self._nodes, self._poller, executor, plan, settings)
         self._queue: WorkQueue[Key] = WorkQueue(reconciler.reconcile, concurrency=options.concurrency, observer=metrics)
         self._filled = False
+        self._listed_anew = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
@@ -72,11 +75,14 @@ class Operator:
         await self._queue.stop(_STOP_SECONDS)
         await self._health.stop()
 
-    def _observe(self, kind: Kind, gone: bool, item: dict[str, Any]) -> None:
+    def _observe(self, kind: Kind, change: str | None, item: dict[str, Any]) -> None:
+        gone = change == "DELETED"
         if kind is NODE:
             names = self._nodes.observe_gone(item) if gone else self._nodes.observe(item)
             keys = {pod.key for pod in self._cache.pods() if pod.node in names} if names else set()
         else:
+            if change is None and self._cache.is_delivered(item):
+                self._listed_anew.set()  # Kopf does not say what was deleted in between
             keys = self._cache.observe_gone(item) if gone else self._cache.observe(item)
         for key in keys:
             self._add(key)
@@ -86,7 +92,11 @@ class Operator:
 
     async def _resync_for_ever(self) -> None:
         while True:
-            await asyncio.sleep(self._options.resync_seconds * random.uniform(0.9, 1.1))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._options.resync_seconds * random.uniform(0.9, 1.1)):
+                    await self._listed_anew.wait()
+                    await asyncio.sleep(_SETTLE_SECONDS)
+            self._listed_anew.clear()
             try:
                 await self._resync.run()
             except ApiError as error:

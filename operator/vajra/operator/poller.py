@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from vajra.operator.cache import Key, Pod
-from vajra.operator.model import Report
+from vajra.operator.model import Report, Stage
 from vajra.operator.replicas import get_status
 
 _READY_SECONDS = 10.0
@@ -93,7 +93,7 @@ class Poller:
 
 
 def _gist(report: Report | None) -> Report | None:
-    """A report without what changes all the time: of the counters it matters only whether they are zero."""
+    """A report without what changes all the time: of counters it matters whether they are zero, of progress the tenth."""
     if report is None:
         return None
     return replace(
@@ -102,5 +102,5 @@ def _gist(report: Report | None) -> Report | None:
         pending=0,
         running=0,
         waiting=int(report.phase == "Draining" and report.running + report.waiting > 0),
-        stages=tuple((name, 0.0) for name, _ in report.stages),
+        stages=[Stage(stage.name, 0.0, round(stage.progress, 1)) for stage in report.stages],
     )

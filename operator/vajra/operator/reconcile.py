@@ -34,8 +34,8 @@ class Reconciler:
         Raises RetryError when something could not be done.
         """
         deployment = self._cache.deployment(key)
-        if deployment is None or "deletionTimestamp" in deployment["metadata"]:
-            return None  # what belongs to it goes by its owner references
+        if deployment is None:
+            return None  # what belonged to it goes by its owner references
         children = self._cache.children(key)
         pods = {child["metadata"]["uid"]: child["metadata"]["name"] for child in children if child["kind"] == POD.name}
         reports = {name: report for uid, name in pods.items() if (report := self._poller.report(uid)) is not None}

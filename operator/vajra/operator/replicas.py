@@ -10,10 +10,10 @@ import grpc
 from google.protobuf.duration_pb2 import Duration
 
 from vajra.control.v1 import control_pb2, control_pb2_grpc
-from vajra.operator.model import Report
+from vajra.operator.model import Report, Stage
+from vajra.operator.planning.names import CONTROL_PORT
 from vajra.operator.queue import RetryError
 
-PORT = 8472
 _CALL_SECONDS = 5.0
 _OPTIONS = (
     ("grpc.enable_http_proxy", 0),  # pods are never behind the proxy that the environment may name
@@ -66,7 +66,7 @@ async def drain(pod: str, address: str, grace_seconds: int) -> None:
 def _connect(address: str) -> grpc.aio.Channel:
     """A channel for one call. Kept ones would cost 40 KB for every pod, and outlive pods whose IP another one gets."""
     host = f"[{address}]" if ":" in address else address
-    return grpc.aio.insecure_channel(f"{host}:{PORT}", _OPTIONS)
+    return grpc.aio.insecure_channel(f"{host}:{CONTROL_PORT}", _OPTIONS)
 
 
 def _stub(channel: grpc.aio.Channel) -> Any:
@@ -87,7 +87,7 @@ def _report(status: control_pb2.GetStatusResponse) -> Report:
         block_size=status.capacity.block_size,
         max_batch_size=status.capacity.max_batch_size,
         max_model_len=status.capacity.max_model_len,
-        stages=tuple((stage.name, stage.seconds) for stage in status.stages),
+        stages=tuple(Stage(stage.name, stage.seconds, stage.progress) for stage in status.stages),
         message=status.message,
         notices=tuple(status.notices),
     )

@@ -12,11 +12,13 @@ import kopf
 from vajra.operator.cluster import login
 from vajra.operator.kinds import CHILDREN, LABEL, NODE, VAJRA_DEPLOYMENT, Kind
 
-Observer = Callable[[Kind, bool, dict[str, Any]], None]
+Observer = Callable[[Kind, str | None, dict[str, Any]], None]
 
 
 async def watch(observe: Observer, namespaces: Sequence[str], *, nodes: bool, stop: Callable[[], Any]) -> None:
-    """Calls `observe` with the kind, whether it is gone, and the object, for all that there is and all that changes.
+    """Calls `observe` with the kind, the type of the event and the object, for all that there is and all that changes.
+
+    The types are the API server's, and None for what a list has shown: at the start, and when a watch could not go on.
 
     namespaces: where to look; none means everywhere. nodes: whether nodes are looked at too, which are of no namespace.
     Returns after SIGTERM or SIGINT, and awaits `stop` before its last act: to cancel every task of this event loop that
@@ -54,7 +56,7 @@ def _register(registry: kopf.OperatorRegistry, kind: Kind, observe: Observer) ->
     @kopf.on.event(kind.group, kind.version, kind.plural, registry=registry)  # type: ignore[untyped-decorator]
     async def on_event(event: Any, **_: Any) -> None:
         observe(
-            kind, event["type"] == "DELETED", {"apiVersion": kind.api_version, "kind": kind.name, **event["object"]}
+            kind, event["type"], {"apiVersion": kind.api_version, "kind": kind.name, **event["object"]}
         )
 
 
