@@ -31,7 +31,6 @@ class Call:
         """Whether it may change something. Leases are left out: they are written all the time."""
         return self.method != "GET" and "/leases" not in self.path
 
-
     @property
     def lists_deployments(self) -> bool:
         """Whether it asks for all VajraDeployments there are."""

@@ -1,5 +1,4 @@
-"""A VajraDeployment `llama`, and what an operator makes of it, seen from outside. Where nobody runs pods, a test says how
-they are."""
+"""A VajraDeployment `llama` and what an operator makes of it. Where nobody runs pods, a test says how they are."""
 
 from __future__ import annotations
 
@@ -63,9 +62,7 @@ def essence(kubectl: Kubectl) -> dict[str, Any]:
     status = dict(kubectl.get("vajradeployment", "llama").get("status", {}))
     revisions = [{**each, "createdTime": ""} for each in status.pop("revisions", [])]
     found["status"] = {**status, "revisions": revisions}
-    found["status"]["conditions"] = [
-        {**each, "lastTransitionTime": ""} for each in status.get("conditions", [])
-    ]
+    found["status"]["conditions"] = [{**each, "lastTransitionTime": ""} for each in status.get("conditions", [])]
     essence: dict[str, Any] = json.loads(json.dumps(found, sort_keys=True).replace(kubectl.namespace, "NAMESPACE"))
     return essence
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.cluster import operator_process
@@ -107,7 +106,9 @@ def test_scaling_makes_and_takes_replicas(operator: OperatorProcess, kubectl: Ku
     expect_objects(kubectl, "Pod/llama-1-0", "Pod/llama-2-0")
     shown = json.loads(kubectl("get", "vajradeployment", "llama", "--show-managed-fields", "-o", "json"))
     ours = [entry for entry in shown["metadata"]["managedFields"] if entry["manager"] == "vajra-operator"]
-    assert [set(entry["fieldsV1"]) for entry in ours] == [{"f:status"}], "spec.replicas belongs to users and autoscalers"
+    assert [set(entry["fieldsV1"]) for entry in ours] == [{"f:status"}], (
+        "spec.replicas belongs to users and autoscalers"
+    )
     kubectl("scale", "vajradeployment", "llama", "--replicas=1")
     expect_objects(kubectl)
 
@@ -221,9 +222,7 @@ def test_an_operator_that_lost_its_lease_ends(api: Api, kubectl: Kubectl, namesp
         assert "another holds the lease" in operator.tail()
 
 
-def test_sigterm_ends_one_that_waits_for_its_turn(
-    api: Api, kubectl: Kubectl, namespace: str, tmp_path: Path
-) -> None:
+def test_sigterm_ends_one_that_waits_for_its_turn(api: Api, kubectl: Kubectl, namespace: str, tmp_path: Path) -> None:
     with (
         operator_process.running(api.kubeconfig, namespace, tmp_path) as first,
         operator_process.running(api.kubeconfig, namespace, tmp_path) as second,
@@ -269,4 +268,3 @@ def test_a_wrong_command_line_and_a_missing_cluster_are_told(tmp_path: Path) -> 
     told = subprocess.run([*command, "--replica-image", "i", "--concurrency", "0"], capture_output=True, text=True)
     assert told.returncode == 2
     assert "got 0; allowed: numbers above 0" in told.stderr
-

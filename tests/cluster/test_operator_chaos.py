@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,11 +41,11 @@ def proxy() -> Iterator[ApiProxy]:
 def undisturbed(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """What comes of the deployment and its edit on a good day."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    kubectl = api.kubectl.within("undisturbed")
+    kubectl = api.kubectl.within(f"test-{secrets.token_hex(4)}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KUBECONFIG", str(api.kubeconfig))
         install_crd(api.kubectl)
-        kubectl("create", "namespace", "undisturbed")
+        kubectl("create", "namespace", kubectl.namespace)
         with ApiProxy(login()) as proxy, running(proxy, kubectl, folder) as operator:
             kubectl.apply(DEPLOYMENT)
             assert rests(operator, proxy)
@@ -53,7 +54,7 @@ def undisturbed(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             found = essence(kubectl)
             kubectl.delete("vajradeployment", "llama")
     yield found
-    kubectl.delete("namespace", "undisturbed", wait=False)
+    kubectl.delete("namespace", kubectl.namespace, wait=False)
 
 
 def running(proxy: ApiProxy, kubectl: Kubectl, folder: Path) -> Any:
@@ -63,8 +64,10 @@ def running(proxy: ApiProxy, kubectl: Kubectl, folder: Path) -> Any:
 
 
 def live_by_single_writes(proxy: ApiProxy, kubectl: Kubectl, folder: Path) -> int:
-    """Starts operators one after another until one finds nothing to do. Each of the others is killed at its first write:
-    in turn before it hears that it was done, and before it makes the next one. Returns how many there were."""
+    """Starts operators one after another until one finds nothing to do; how many there were before that.
+
+    Each is killed at its first write: in turn before it hears that it was done, and before it makes the next one.
+    """
     for life in range(MOST_LIVES):
         with running(proxy, kubectl, folder) as operator:
             _kill_at_first_write(proxy, operator, heard=bool(life % 2))

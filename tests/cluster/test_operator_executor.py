@@ -15,14 +15,14 @@ from tests.cluster.operator_process import install_crd
 from vajra.operator.cache import Cache, Key
 from vajra.operator.cluster import ApiError, Cluster, login
 from vajra.operator.events import Recorder
-from vajra.operator.executor import BlockedError, Executor
+from vajra.operator.executor import Executor, NameTakenError, NoAddressError
 from vajra.operator.kinds import LABEL, VAJRA_DEPLOYMENT
 from vajra.operator.model import Action, Apply, Create, Delete, Drain, Event, Plan
 from vajra.operator.poller import Poller
 
 
 @pytest.fixture
-def _here(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def here(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """This process is logged in, and the server knows VajraDeployments."""
     monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig))
     install_crd(api.kubectl)
@@ -54,7 +54,7 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(_here: None, kubectl: Kubectl) -> AsyncIterator[Bench]:
+async def bench(here: None, kubectl: Kubectl) -> AsyncIterator[Bench]:
     async with Cluster() as cluster:
         bench = Bench(cluster, kubectl)
         meta = {"name": "llama", "namespace": kubectl.namespace}
@@ -107,9 +107,12 @@ async def test_what_was_done_is_known_without_a_watch(bench: Bench) -> None:
 @pytest.mark.parametrize("action", [Apply(config_map({"a": "1"})), Create(config_map({"a": "1"}))])
 async def test_what_a_user_made_under_our_name_is_left_alone(bench: Bench, action: Action) -> None:
     bench.kubectl("create", "configmap", "llama-config", "--from-literal=theirs=1")
-    with pytest.raises(BlockedError, match="ConfigMap llama-config exists and does not belong to .* llama"):
+    with pytest.raises(NameTakenError, match=r"ConfigMap llama-config exists and does not belong to .* llama"):
         await bench.execute(action)
     assert bench.kubectl.get("configmap", "llama-config")["data"] == {"theirs": "1"}
+    (event,) = bench.kubectl.find("events.events.k8s.io")
+    assert event["type"] == "Warning"
+    assert "delete it, or give the VajraDeployment another name" in event["note"]
 
 
 async def test_a_pod_that_was_created_already_is_no_error(bench: Bench) -> None:
@@ -169,13 +172,14 @@ async def test_an_event_that_comes_again_is_counted(bench: Bench) -> None:
 
 
 async def test_a_call_that_a_pod_cannot_take_stops_nothing_and_is_told(bench: Bench) -> None:
-    with pytest.raises(BlockedError, match="there is no pod llama-0-0"):
+    with pytest.raises(NoAddressError, match="there is no pod llama-0-0"):
         await bench.execute(Drain("llama-0-0", 10), Create(pod("llama-1-0")))
     assert len(bench.kubectl.find("pods")) == 1
 
 
+@pytest.mark.usefixtures("here")
 async def test_a_server_that_is_busy_says_when_to_come_back(
-    _here: None, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def busy(call: Call) -> Refusal | None:
         return Refusal(429, "TooManyRequests", {"Retry-After": "7"})
@@ -189,8 +193,9 @@ async def test_a_server_that_is_busy_says_when_to_come_back(
     assert failure.value.after == 7.0
 
 
+@pytest.mark.usefixtures("here")
 async def test_a_server_that_is_not_there_is_a_failure_like_another(
-    _here: None, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ApiProxy(login()) as proxy:
         monkeypatch.setenv("KUBECONFIG", str(proxy.write_kubeconfig(tmp_path / "kubeconfig")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from types import TracebackType
 from typing import Any
@@ -19,6 +20,7 @@ class ControlServer(control_pb2_grpc.ReplicaControlServiceServicer):
         self.address = ".".join(map(str, (127, *(random.randint(1, 254) for _ in range(3)))))
         self.status = control_pb2.GetStatusResponse(phase=control_pb2.REPLICA_PHASE_SERVING)
         self.asked = 0
+        self.was_asked = asyncio.Event()
         self.update = control_pb2.UpdateConfigRequest()
         self.drain = control_pb2.DrainRequest()
 
@@ -36,6 +38,7 @@ class ControlServer(control_pb2_grpc.ReplicaControlServiceServicer):
 
     async def GetStatus(self, request: control_pb2.GetStatusRequest, context: Any) -> control_pb2.GetStatusResponse:
         self.asked += 1
+        self.was_asked.set()
         return self.status
 
     async def UpdateConfig(

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from vajra.operator.cluster import Object
-from vajra.operator.kinds import LABEL, POD, VAJRA_DEPLOYMENT, Kind, kind_named
+from vajra.operator.kinds import CHILDREN, LABEL, POD, VAJRA_DEPLOYMENT, Kind
 from vajra.operator.planning.drift import FIELD_MANAGER
 
 _GRAVE_SECONDS = 600.0  # longer than a list or a write is under way
@@ -73,36 +73,36 @@ class Cache:
     """The newest versions seen. Times are of the monotonic clock."""
 
     def __init__(self) -> None:
-        self._entries: dict[_Name, _Entry] = {}
+        self._kinds: dict[str, dict[_Name, _Entry]] = {kind.name: {} for kind in (VAJRA_DEPLOYMENT, *CHILDREN)}
         self._children: dict[Key, set[_Name]] = defaultdict(set)
         self._graves: dict[str, _Grave] = {}  # by UID
 
     def deployment(self, key: Key) -> Object | None:
         """The VajraDeployment itself."""
-        entry = self._entries.get(_Name(VAJRA_DEPLOYMENT.name, *key))
+        entry = self._find(_Name(VAJRA_DEPLOYMENT.name, *key))
         return None if entry is None else _load(entry)
 
     def children(self, key: Key) -> list[Object]:
         """What belongs to it, in the order of kinds and names."""
-        return [_load(self._entries[name]) for name in sorted(self._children.get(key, ()))]
+        return [_load(self._kinds[name.kind][name]) for name in sorted(self._children.get(key, ()))]
 
     def child(self, key: Key, kind: Kind, name: str) -> Object | None:
         """One thing that belongs to it."""
-        entry = self._entries.get(_Name(kind.name, key.namespace, name))
+        entry = self._find(_Name(kind.name, key.namespace, name))
         return None if entry is None or entry.key != key else _load(entry)
 
     def deployments(self) -> list[Key]:
         """The VajraDeployments there are."""
-        return [entry.key for name, entry in self._entries.items() if name.kind == VAJRA_DEPLOYMENT.name]
+        return [entry.key for entry in self._kinds[VAJRA_DEPLOYMENT.name].values()]
 
     def pods(self) -> Iterator[Pod]:
         """The pods of all VajraDeployments."""
-        return (entry.pod for entry in self._entries.values() if entry.pod is not None)
+        return (entry.pod for entry in self._kinds[POD.name].values() if entry.pod is not None)
 
     def observe(self, item: Mapping[str, Any]) -> set[Key]:
         """Takes what a watch brought; the keys that it is news for: also of a version that a write's answer showed."""
         changed = self._tell(item)
-        entry, version = self._entries.get(_name(item)), _version(item)
+        entry, version = self._find(_name(item)), _version(item)
         if entry is not None and entry.uid == item["metadata"]["uid"] and version > entry.delivered:
             entry.delivered = version
             entry.awaited = 0.0 if version >= entry.version else time.monotonic()
@@ -135,27 +135,32 @@ class Cache:
         now = time.monotonic()
         self._graves = {uid: grave for uid, grave in self._graves.items() if now - grave.since < _GRAVE_SECONDS}
         changed: set[Key] = set()
-        for name, entry in list(self._entries.items()):
-            if name.kind != kind.name or namespace not in (None, name.namespace):
-                continue
-            if (name.namespace, name.name) not in listed:
+        for name, entry in list(self._kinds[kind.name].items()):
+            if namespace in (None, name.namespace) and (name.namespace, name.name) not in listed:
                 changed |= self._drop(name, entry.uid, version)
         return changed
 
     def is_delivered(self, item: Mapping[str, Any]) -> bool:
         """Whether a watch has brought the object before, in this version or another."""
-        entry = self._entries.get(_name(item))
+        entry = self._find(_name(item))
         return entry is not None and entry.uid == item["metadata"]["uid"] and entry.delivered > 0
 
     def overdue(self, seconds: float) -> list[str]:
         """Kinds whose watch has not brought, for so long, a version that is known otherwise: it is dead."""
         limit = time.monotonic() - seconds
-        return sorted({name.kind for name, entry in self._entries.items() if 0.0 < entry.awaited < limit})
+        return [
+            kind
+            for kind, entries in self._kinds.items()
+            if any(0.0 < entry.awaited < limit for entry in entries.values())
+        ]
+
+    def _find(self, name: _Name) -> _Entry | None:
+        return self._kinds[name.kind].get(name)
 
     def _tell(self, item: Mapping[str, Any]) -> set[Key]:
         """Puts what is not the answer to a write of our own. That is news too when its version was known from one."""
         changed = self._put(item)
-        entry, version = self._entries.get(_name(item)), _version(item)
+        entry, version = self._find(_name(item)), _version(item)
         if entry is not None and entry.uid == item["metadata"]["uid"] and version > entry.told:
             entry.told = version
             changed.add(entry.key)
@@ -164,7 +169,7 @@ class Cache:
     def _put(self, item: Mapping[str, Any]) -> set[Key]:
         """The keys of whom it has changed what is known."""
         name, uid, version = _name(item), item["metadata"]["uid"], _version(item)
-        old, grave = self._entries.get(name), self._graves.get(uid)
+        old, grave = self._find(name), self._graves.get(uid)
         if (old is not None and old.version >= version) or (grave is not None and grave.version >= version):
             return set()
         key = _key(item)
@@ -179,17 +184,17 @@ class Cache:
         if old is not None and old.key != key:
             self._children[old.key].discard(name)
             changed.add(old.key)
-        self._entries[name] = entry
+        self._kinds[name.kind][name] = entry
         if name.kind != VAJRA_DEPLOYMENT.name:
             self._children[key].add(name)
         return changed
 
     def _drop(self, name: _Name, uid: str, version: int) -> set[Key]:
         self._graves[uid] = _Grave(version, time.monotonic())
-        entry = self._entries.get(name)
+        entry = self._find(name)
         if entry is None or entry.uid != uid or entry.version > version:
             return set()
-        del self._entries[name]
+        del self._kinds[name.kind][name]
         self._children[entry.key].discard(name)
         if not self._children[entry.key]:
             del self._children[entry.key]
@@ -198,7 +203,7 @@ class Cache:
 
 def _name(item: Mapping[str, Any]) -> _Name:
     meta = item["metadata"]
-    return _Name(kind_named(item["kind"]).name, meta["namespace"], meta["name"])
+    return _Name(item["kind"], meta["namespace"], meta["name"])
 
 
 def _version(item: Mapping[str, Any]) -> int:

@@ -12,15 +12,22 @@ from vajra.operator.cache import Cache, Key
 from vajra.operator.cluster import ApiError, Cluster, Object
 from vajra.operator.events import Recorder
 from vajra.operator.kinds import LABEL, POD, VAJRA_DEPLOYMENT, Kind, kind_named, kind_of
-from vajra.operator.model import Apply, Create, Delete, Drain, Event, Plan, UpdateConfig
+from vajra.operator.model import Action, Apply, Create, Delete, Drain, Event, Plan, UpdateConfig
 from vajra.operator.poller import Poller
 from vajra.operator.queue import RetryError
 
 log = logging.getLogger(__name__)
 
 
-class BlockedError(RetryError):
-    """Something that is not ours is in the way, or something that is ours is not there."""
+_REFUSED = (400, 403, 422)  # by validation, a right, a quota or a policy: for a person to see, not to wait out
+
+
+class NameTakenError(RetryError):
+    """An object that is not ours has the name of one that is to be."""
+
+
+class NoAddressError(RetryError):
+    """A pod cannot be called."""
 
 
 class Executor:
@@ -35,8 +42,8 @@ class Executor:
     async def execute(self, key: Key, deployment: Object, plan: Plan) -> None:
         """Carries a plan out for the VajraDeployment that it was made from.
 
-        Raises RetryError (ApiError, BlockedError, ControlError) when a part could not be done: the plan is to be made
-        anew. What follows a failed write is not tried; a pod that does not answer a call holds nothing up.
+        Raises RetryError (ApiError, NameTakenError, ControlError, …) when a part could not be done: the plan is to be
+        made anew. What follows a failed write is not tried; a pod that does not take a call holds nothing up.
         """
         await self._write_status(key, deployment, plan.status)
         unanswered: list[RetryError] = []
@@ -47,7 +54,11 @@ class Executor:
                 except RetryError as error:
                     unanswered.append(error)
             else:
-                await self._write(key, deployment, action)
+                try:
+                    await self._write(key, deployment, action)
+                except (ApiError, NameTakenError) as error:
+                    await self._tell(deployment, action, error)
+                    raise
         if unanswered:
             raise unanswered[0]
 
@@ -75,6 +86,11 @@ class Executor:
                 await self._delete(key, action)
             case Event():
                 await self._recorder.record(deployment, action)
+
+    async def _tell(self, deployment: Object, action: Action, error: ApiError | NameTakenError) -> None:
+        """Posts an event on a failure that will not pass by itself."""
+        if isinstance(error, NameTakenError) or error.status in _REFUSED:
+            await self._recorder.record(deployment, Event(f"Failed{type(action).__name__}", str(error), warning=True))
 
     async def _call(self, key: Key, action: Drain | UpdateConfig) -> None:
         uid, address = self._address(key, action.pod)
@@ -109,10 +125,10 @@ class Executor:
             await self._take(key, kind, name)
 
     async def _take(self, key: Key, kind: Kind, name: str) -> None:
-        """Reads an object that the cache lacks. Raises ApiError, or BlockedError when it is not this deployment's."""
+        """Reads an object that the cache lacks. Raises ApiError, or NameTakenError when it is not this deployment's."""
         found = await self._cluster.get(kind, key.namespace, name)
         if found["metadata"].get("labels", {}).get(LABEL) != key.name:
-            raise BlockedError(
+            raise NameTakenError(
                 f"{kind.name} {name} exists and does not belong to VajraDeployment {key.name}: it lacks the label "
                 f"{LABEL}={key.name}; delete it, or give the VajraDeployment another name"
             )
@@ -138,7 +154,7 @@ class Executor:
         found = self._cache.child(key, POD, pod)
         address = found.get("status", {}).get("podIP") if found else None
         if found is None or not address:
-            raise BlockedError(f"pod {pod} has no address" if found else f"there is no pod {pod}")
+            raise NoAddressError(f"pod {pod} has no address" if found else f"there is no pod {pod}")
         return found["metadata"]["uid"], address
 
 

@@ -145,7 +145,11 @@ class Elector:
         self._renewed = started
 
     def _record(self) -> dict[str, Any]:
-        return {"holderIdentity": self._identity, "leaseDurationSeconds": self._lease_seconds, "renewTime": micro_time()}
+        return {
+            "holderIdentity": self._identity,
+            "leaseDurationSeconds": self._lease_seconds,
+            "renewTime": micro_time(),
+        }
 
     async def _write(self, spec: dict[str, Any]) -> None:
         """Writes over the version that was read, or fails with 409."""

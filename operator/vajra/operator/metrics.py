@@ -17,7 +17,7 @@ class Metrics(QueueObserver):
     """A registry of its own. All times in seconds."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # series that nobody reads, one for each other
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # series that nobody reads, one for each other
         self._registry = registry = CollectorRegistry()
 
         def one(kind: Callable[..., Any], name: str, text: str, label: str, **options: Any) -> Any:

@@ -16,7 +16,7 @@ _UNREADY_SECONDS = 2.0
 _READY_PER_SECOND = 50.0  # with more ready pods each is asked less often: a call costs about a millisecond
 _CONCURRENT = 32
 _CALL_SECONDS = 2.0
-_TICK_SECONDS = 0.25
+_TICK_SECONDS = 0.5
 _MISSES = 3  # calls in a row without an answer that make a report a thing of the past
 
 
@@ -93,7 +93,7 @@ class Poller:
 
 
 def _gist(report: Report | None) -> Report | None:
-    """A report without what changes all the time: of counters it matters whether they are zero, of progress the tenth."""
+    """A report without what changes all the time: of counters it matters if they are zero, of progress the tenth."""
     if report is None:
         return None
     return replace(

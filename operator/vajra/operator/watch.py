@@ -55,9 +55,7 @@ def _handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 def _register(registry: kopf.OperatorRegistry, kind: Kind, observe: Observer) -> None:
     @kopf.on.event(kind.group, kind.version, kind.plural, registry=registry)  # type: ignore[untyped-decorator]
     async def on_event(event: Any, **_: Any) -> None:
-        observe(
-            kind, event["type"], {"apiVersion": kind.api_version, "kind": kind.name, **event["object"]}
-        )
+        observe(kind, event["type"], {"apiVersion": kind.api_version, "kind": kind.name, **event["object"]})
 
 
 def _settings() -> kopf.OperatorSettings:
