@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 
 import pytest
 from tests.operator.control_server import ControlServer
@@ -20,9 +20,11 @@ KEY = Key("default", "llama")
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[ControlServer]:
-    async with ControlServer() as server:
-        yield server
+def server() -> Iterator[ControlServer]:
+    server = ControlServer()
+    server.start()
+    yield server
+    server.stop()
 
 
 def pod(server: ControlServer, *, ready: bool = False) -> Pod:
@@ -62,9 +64,7 @@ class Polling:
 
 async def asked(server: ControlServer, times: int) -> None:
     """Returns when the server has been asked so often from now."""
-    for _ in range(times):
-        server.was_asked.clear()
-        await asyncio.wait_for(server.was_asked.wait(), 60)
+    await asyncio.to_thread(server.wait_until_asked, times)
 
 
 async def test_all_that_a_process_says_is_reported(server: ControlServer) -> None:
