@@ -9,8 +9,8 @@ CXX_SOURCES = $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.inl')
 MODEL  ?= smollm2-135m-instruct
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test serve test test-all lint format type contracts proto proto-check docs docs-check crd crd-check \
-        test-cluster cluster-bin cluster-up cluster-down sanitize bench bench-peers clean
+.PHONY: help setup setup-test serve test test-all lint format type contracts proto proto-check docs docs-check \
+        crd crd-check test-cluster cluster-bin cluster-up cluster-down sanitize bench bench-peers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'

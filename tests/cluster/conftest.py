@@ -16,15 +16,19 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from kubernetes.client import ApiClient
+from kubernetes.config import new_client_from_config
 from tests.cluster import binaries, control_plane, folders, kind, local
 from tests.cluster.api import Api
 from tests.cluster.binaries import MissingError
 from tests.cluster.cluster import Cluster
 from tests.cluster.control_plane import wait_for_service_account
+from tests.cluster.deployments import Admission, Deployments
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.local import LocalCluster
 from tests.cluster.requirements import missing_for_nodes
 
+MANIFESTS = Path(__file__).parents[2] / "manifests"
 NODES = 2
 TEST_SECONDS = 300
 
@@ -79,6 +83,35 @@ def kubectl(request: pytest.FixtureRequest) -> Iterator[Kubectl]:
 def namespace(kubectl: Kubectl) -> str:
     """The name of the test's namespace."""
     return kubectl.namespace
+
+
+@pytest.fixture(scope="session")
+def crd(api: Api) -> None:
+    """VajraDeployments are known to `api`. The CRD is applied as anyone does it, and stays."""
+    api.kubectl("apply", "-f", str(MANIFESTS / "crd.yaml"))
+    api.kubectl.wait("condition=Established", "crd/vajradeployments.vajra.ai")
+
+
+@pytest.fixture(scope="session")
+def api_client(api: Api) -> Iterator[ApiClient]:
+    """A connection to `api` for many small questions."""
+    with new_client_from_config(str(api.kubeconfig)) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def admission(api: Api, crd: None, api_client: ApiClient) -> Iterator[Admission]:
+    """What `api` says to VajraDeployments; all tests ask in one namespace, for nothing is kept there."""
+    namespace = f"test-{secrets.token_hex(4)}"
+    api.kubectl("create", "namespace", namespace)
+    yield Admission(api_client, namespace)
+    api.kubectl.delete("namespace", namespace, wait=False)
+
+
+@pytest.fixture
+def deployments(crd: None, api_client: ApiClient, namespace: str) -> Deployments:
+    """VajraDeployments in the test's namespace of `api`."""
+    return Deployments(api_client, namespace)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from vajra.config import API_VERSION, KIND
 from vajra.config.crd import GROUP, PLURAL, VERSION
 
 MODEL = {"name": "meta-llama/Llama-2-7b-chat-hf"}
+REFUSALS = (400, 403, 422)  # an unknown field, a policy's no, a broken rule
 
 
 @dataclass(frozen=True)
@@ -30,18 +31,13 @@ class RefusedError(Exception):
     def __init__(self, answer: dict[str, Any]) -> None:
         super().__init__(answer["message"])
         self.faults: Sequence[Fault] = [
-            Fault(cause.get("field", ""), cause["reason"], cause["message"])
+            Fault(cause.get("field", ""), cause.get("reason", ""), cause["message"])
             for cause in answer.get("details", {}).get("causes", [])
         ]
 
-    @property
-    def paths(self) -> set[str]:
-        """Where the faults are; empty for an unknown field, of which the message speaks."""
-        return {fault.path for fault in self.faults}
 
-
-class Deployments:
-    """VajraDeployments of one namespace. Unknown fields are refused, as `kubectl apply` has it."""
+class Admission:
+    """What the API server says to VajraDeployments. Unknown fields are refused, as `kubectl apply` has it."""
 
     def __init__(self, api: client.ApiClient, namespace: str) -> None:
         self._objects = client.CustomObjectsApi(api)
@@ -49,19 +45,7 @@ class Deployments:
 
     def admitted(self, spec: Any, name: str = "llama") -> dict[str, Any]:
         """The object as it would be stored; nothing is. Raises RefusedError."""
-        return self._create(manifest(spec, name), dry_run="All")
-
-    def created(self, spec: Any, name: str = "llama") -> dict[str, Any]:
-        """The object as it is stored. Raises RefusedError."""
-        return self._create(manifest(spec, name))
-
-    def patched(self, spec: Any, name: str = "llama") -> dict[str, Any]:
-        """The object after a merge patch of its spec. Raises RefusedError."""
-        return self._patch(self._objects.patch_namespaced_custom_object, name, {"spec": spec})
-
-    def report(self, status: Any, name: str = "llama") -> dict[str, Any]:
-        """The object after a merge patch of its status, which may have no unknown fields either."""
-        return self._patch(self._objects.patch_namespaced_custom_object_status, name, {"status": status})
+        return self._call(self._objects.create_namespaced_custom_object, manifest(spec, name), dry_run="All")
 
     def refusal(self, spec: Any, name: str = "llama") -> RefusedError:
         """Why there can be no such object. Fails when there can."""
@@ -71,22 +55,33 @@ class Deployments:
             return refused
         raise AssertionError(f"admitted: {spec}")
 
-    def delete(self, name: str = "llama") -> None:
-        """Takes one away."""
-        self._objects.delete_namespaced_custom_object(*self._place, name)
-
-    def _create(self, body: dict[str, Any], **options: Any) -> dict[str, Any]:
-        return self._call(self._objects.create_namespaced_custom_object, body, field_validation="Strict", **options)
-
-    def _patch(self, method: Any, name: str, body: dict[str, Any]) -> dict[str, Any]:
-        return self._call(method, name, body, field_validation="Strict", _content_type="application/merge-patch+json")
-
     def _call(self, method: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
         try:
-            answer: dict[str, Any] = method(*self._place, *arguments, **options)
+            answer: dict[str, Any] = method(*self._place, *arguments, field_validation="Strict", **options)
         except client.ApiException as error:
+            if error.status not in REFUSALS:
+                raise
             raise RefusedError(json.loads(error.body)) from None
         return answer
+
+
+class Deployments(Admission):
+    """VajraDeployments that are kept in a namespace."""
+
+    def created(self, spec: Any, name: str = "llama") -> dict[str, Any]:
+        """The object as it is stored. Raises RefusedError."""
+        return self._call(self._objects.create_namespaced_custom_object, manifest(spec, name))
+
+    def patched(self, spec: Any, name: str = "llama") -> dict[str, Any]:
+        """The object after a merge patch of its spec. Raises RefusedError."""
+        return self._patch(self._objects.patch_namespaced_custom_object, name, {"spec": spec})
+
+    def report(self, status: Any, name: str = "llama") -> dict[str, Any]:
+        """The object after a merge patch of its status. Raises RefusedError."""
+        return self._patch(self._objects.patch_namespaced_custom_object_status, name, {"status": status})
+
+    def _patch(self, method: Any, name: str, body: dict[str, Any]) -> dict[str, Any]:
+        return self._call(method, name, body, _content_type="application/merge-patch+json")
 
 
 def manifest(spec: Any, name: str = "llama") -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.cluster.deployments import Deployments
+from tests.cluster.deployments import Admission
 
 from vajra.config import VajraDeployment
 
@@ -15,9 +15,9 @@ EXAMPLES = (FOLDER / "smollm2.yaml", *sorted((FOLDER / "examples").glob("*.yaml"
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_is_admitted_and_means_the_same_to_both(deployments: Deployments, path: Path) -> None:
+def test_an_example_is_admitted_and_means_the_same_to_both(admission: Admission, path: Path) -> None:
     written = yaml.safe_load(path.read_text(encoding="utf-8"))
-    stored = deployments.admitted(written["spec"], written["metadata"]["name"])
+    stored = admission.admitted(written["spec"], written["metadata"]["name"])
     assert VajraDeployment.from_dict(stored).spec == VajraDeployment.from_yaml(path).spec
 
 

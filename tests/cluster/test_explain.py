@@ -9,6 +9,8 @@ from tests.cluster.kubectl import Kubectl
 
 from vajra.config.table import Row, rows
 
+pytestmark = pytest.mark.usefixtures("crd")
+
 SAMPLES = ("spec.scheduler.dynamicChunk.minChunkTokens", "spec.model.source", "spec.model.dtype", "spec.podTemplate")
 
 

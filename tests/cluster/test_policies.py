@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from tests.cluster.deployments import Deployments
+from tests.cluster.deployments import Deployments, RefusedError, manifest
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.waiting import eventually
 
@@ -69,7 +71,8 @@ FORBIDDEN: dict[str, tuple[tuple[dict[str, Any], str], ...]] = {
         (from_folder("/srv/models/../../etc"), "others: /srv/models/../../etc"),
         (model(cache={"type": "HostPath", "hostPath": {"path": "/c"}}), "others: /c"),
         (
-            model() | {"scheduler": {"type": "FixedChunk", "profile": {"type": "HostPath", "hostPath": {"path": "/p"}}}},
+            model()
+            | {"scheduler": {"type": "FixedChunk", "profile": {"type": "HostPath", "hostPath": {"path": "/p"}}}},
             "others: /p",
         ),
         (pod(volumes=[{"name": "v", "hostPath": {"path": "/var/run"}}]), "others: /var/run"),
@@ -77,30 +80,50 @@ FORBIDDEN: dict[str, tuple[tuple[dict[str, Any], str], ...]] = {
 }
 
 
+@contextmanager
+def in_force(name: str, kubectl: Kubectl, deployments: Deployments) -> Iterator[None]:
+    """A policy holds in the namespace, and nowhere else."""
+    policy, binding = yaml.safe_load_all((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    here = {"matchLabels": {"kubernetes.io/metadata.name": kubectl.namespace}}
+    binding["spec"]["matchResources"] = {"namespaceSelector": here}
+    forbidden, message = FORBIDDEN[name][0]
+
+    def check() -> None:
+        assert message in str(deployments.refusal(forbidden))
+
+    try:
+        kubectl.apply(policy, binding)
+        eventually(check)
+        yield
+    finally:
+        for found in (binding, policy):
+            kubectl.delete(found["kind"], found["metadata"]["name"])
+
+
 def test_every_policy_is_tested() -> None:
     assert {path.stem for path in FOLDER.glob("*.yaml")} == set(ALLOWED) == set(FORBIDDEN)
 
 
-@pytest.fixture(params=ALLOWED)
-def policy(request: pytest.FixtureRequest, kubectl: Kubectl, deployments: Deployments) -> Iterator[str]:
-    """A policy in force in the test's namespace."""
-    objects = list(yaml.safe_load_all((FOLDER / f"{request.param}.yaml").read_text(encoding="utf-8")))
-    names = {"matchLabels": {"kubernetes.io/metadata.name": kubectl.namespace}}
-    objects[1]["spec"]["matchResources"] = {"namespaceSelector": names}
-    kubectl.apply(*objects)
-    forbidden, message = FORBIDDEN[request.param][0]
-
-    def in_force() -> None:
-        assert message in str(deployments.refusal(forbidden))
-
-    eventually(in_force)
-    yield request.param
-    for found in objects:
-        kubectl.delete(found["kind"], found["metadata"]["name"])
+@pytest.mark.parametrize("name", ALLOWED)
+def test_a_policy_forbids_what_it_says_and_nothing_else(name: str, kubectl: Kubectl, deployments: Deployments) -> None:
+    with in_force(name, kubectl, deployments):
+        for spec in ALLOWED[name]:
+            deployments.admitted(spec)
+        for spec, message in FORBIDDEN[name]:
+            assert message in str(deployments.refusal(spec))
 
 
-def test_a_policy_forbids_what_it_says_and_nothing_else(policy: str, deployments: Deployments) -> None:
-    for spec in ALLOWED[policy]:
-        deployments.admitted(spec)
-    for spec, message in FORBIDDEN[policy]:
-        assert message in str(deployments.refusal(spec))
+@pytest.mark.parametrize("name", ALLOWED)
+def test_what_was_there_before_goes_on_and_may_go(name: str, kubectl: Kubectl, deployments: Deployments) -> None:
+    forbidden, message = FORBIDDEN[name][0]
+    old = manifest(forbidden, "old")
+    old["metadata"]["finalizers"] = ["example.com/last-word"]
+    kubectl.apply(old)
+    with in_force(name, kubectl, deployments):
+        kubectl("scale", "vd/old", "--replicas=2")
+        deployments.report({"replicas": 2}, "old")
+        with pytest.raises(RefusedError, match=re.escape(message)):
+            deployments.patched({"suspend": True}, "old")
+        kubectl.delete("vd", "old", wait=False)
+        kubectl.patch("vd", "old", {"metadata": {"finalizers": None}})
+        kubectl.wait("delete", "vd/old")

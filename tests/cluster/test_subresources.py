@@ -9,6 +9,8 @@ import pytest
 from tests.cluster.deployments import MODEL, Deployments, RefusedError, manifest
 from tests.cluster.kubectl import Kubectl, KubectlError
 
+pytestmark = pytest.mark.usefixtures("crd")
+
 FIXED = {"type": "FixedChunk", "fixedChunk": {"chunkSize": 512}}
 DYNAMIC = {"type": "DynamicChunk"}
 STATUS: dict[str, Any] = {
@@ -37,7 +39,16 @@ STATUS: dict[str, Any] = {
     "recovery": {
         "workerRestarts": 1,
         "groupRestarts": 1,
-        "groups": [{"replica": 1, "restarts": 1, "lastRestartTime": "2026-01-01T00:00:00Z"}],
+        "groups": [
+            {
+                "replica": 1,
+                "revision": "a",
+                "restarts": 1,
+                "workerRestarts": 0,
+                "podUID": "u",
+                "lastRestartTime": "2026-01-01T00:00:00Z",
+            }
+        ],
         "lastFault": {
             "reason": "Stalled",
             "time": "2026-01-01T00:00:00Z",
@@ -80,9 +91,12 @@ def test_apply_changes_the_type_of_a_union(kubectl: Kubectl, side: str) -> None:
 
 def test_a_patch_of_the_type_takes_the_old_member_away(deployments: Deployments) -> None:
     deployments.created({"model": MODEL, "scheduler": FIXED})
-    with pytest.raises(RefusedError, match=r"take fixedChunk away \(in a patch: fixedChunk: null\)"):
+    with pytest.raises(RefusedError, match=r"take fixedChunk away \(in a patch, fixedChunk: null\)"):
         deployments.patched({"scheduler": DYNAMIC})
-    assert deployments.patched({"scheduler": DYNAMIC | {"fixedChunk": None}})["spec"]["scheduler"]["type"] == "DynamicChunk"
+    assert (
+        deployments.patched({"scheduler": DYNAMIC | {"fixedChunk": None}})["spec"]["scheduler"]["type"]
+        == "DynamicChunk"
+    )
 
 
 def test_status_holds_all_that_the_operator_says(deployments: Deployments) -> None:

@@ -102,7 +102,7 @@ def manifests(draw: st.DrawFn) -> dict[str, Any]:
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": _repaired(spec)}
 
 
-ODD_VALUES = (None, True, 0, 1, -1, 1.5, 10**9, "", "nonsense", [], {}, {"nonsense": 1})
+ODD_VALUES: tuple[Any, ...] = (None, True, 0, 1, -1, 1.5, 10**9, "", "nonsense", [], {}, {"nonsense": 1})
 
 
 @st.composite

@@ -53,7 +53,7 @@ def crd() -> dict[str, Any]:
 
 
 def render() -> str:
-    """The definition in YAML, leaves on one line: `kubectl apply` stores the text again in an annotation."""
+    """The definition in YAML; fields without fields of their own take one line, which keeps it short."""
     import yaml
 
     class Dumper(yaml.SafeDumper):

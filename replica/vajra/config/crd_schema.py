@@ -6,12 +6,14 @@ which the API server checks as it is written, meets a rule before its own fields
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from vajra.config.describe import OptionDescription, describe
 from vajra.config.fields import ConfigField, fields_of
 from vajra.config.options import Change
-from vajra.config.rules import RULES
+from vajra.config.rules import RULES, Rule
 from vajra.config.schema import SchemaWriter
 from vajra.config.spec.root import VajraDeploymentSpec
 from vajra.config.spec.types import QUANTITY_PATTERN
@@ -28,18 +30,19 @@ _CHANGES: Final = {
 def spec_schema() -> dict[str, Any]:
     """The schema of `spec`."""
     schema = _StructuralWriter().section(VajraDeploymentSpec, "spec")
-    rules = [
-        validation(
-            rule.cel, f"allowed: {rule.allowed}" + (f"; {rule.hint}" if rule.hint else ""), rule.path, rule.reason
-        )
-        for rule in RULES
-    ]
+    rules = [validation(rule.cel, _message(rule), rule.path, rule.reason) for rule in RULES]
     return {"description": (VajraDeploymentSpec.__doc__ or "").strip(), **schema, _VALIDATIONS: rules}
 
 
 def validation(cel: str, message: str, path: str, reason: str) -> dict[str, str]:
-    """A rule in CEL that stands at the first step of `path`, the field at fault."""
+    """A rule in CEL. `path` is the field at fault; its first step is where the rule stands."""
     return {"rule": cel, "message": message, "fieldPath": path[path.index(".") :], "reason": reason}
+
+
+def _message(rule: Rule) -> str:
+    """What the API server says after "Forbidden: ", "Required value: " or the value that it found."""
+    allowed = f"allowed: {rule.allowed}" if rule.reason == "FieldValueInvalid" else rule.allowed
+    return f"{allowed}; {rule.hint}" if rule.hint else allowed
 
 
 class _StructuralWriter(SchemaWriter):
@@ -49,19 +52,14 @@ class _StructuralWriter(SchemaWriter):
         schema = super().section(cls, path)
         if issubclass(cls, Union) and (rules := list(_member_rules(cls))):
             schema[_VALIDATIONS] = rules
-        row = row_by_path().get(path)
-        if row is not None and row.is_member:
-            # One unit for server-side apply: else the member's defaults, which nobody owns, would stay behind when its
-            # owner takes it away, and be refused beside another type.
-            schema["x-kubernetes-map-type"] = "atomic"
         return schema
 
     def description(self, field: ConfigField, path: str) -> str:
+        """With what `kubectl explain` does not show by itself: limits, default, and the cost of a change."""
         row = row_by_path()[path]
         above = row_by_path().get(path.rpartition(".")[0])
-        if above is not None and above.change is row.change:
-            return row.doc
-        return f"{row.doc} {_CHANGES[row.change]}"
+        change = "" if above is not None and above.change is row.change else _CHANGES[row.change]
+        return " ".join(part for part in (row.doc, _limits(path), change) if part)
 
     def default(self, field: ConfigField) -> Any:
         """Of a union only its type: a member that stood in the object would be in the way of the next type."""
@@ -73,28 +71,48 @@ class _StructuralWriter(SchemaWriter):
         return {"x-kubernetes-int-or-string": True, "minimum": 0, "pattern": QUANTITY_PATTERN}
 
     def open_map(self, field: ConfigField, path: str) -> dict[str, Any]:
-        return pod_template()
+        assert path == "spec.podTemplate", f"the CRD has no schema for {path}"
+        return _pod_template()
+
+
+def _limits(path: str) -> str:
+    """What may stand in a field that holds a value, and what does by default, as a sentence."""
+    option, field = _options().get(path), row_by_path()[path].field
+    if option is None:
+        return ""
+    parts = []
+    if field.type is int or field.is_quantity or field.option.allowed:
+        parts.append(option.allowed)
+    if option.default not in ("required", "unset"):
+        parts.append(f"default `{option.default}`" if field.type is str else f"default {option.default}")
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+@functools.cache
+def _options() -> Mapping[str, OptionDescription]:
+    return {option.path: option for option in describe()}
 
 
 def _member_rules(cls: type[Union]) -> Iterator[dict[str, str]]:
     keys = {field.name: field.key for field in fields_of(cls)}
     for kind, member in cls.members.items():
         key = keys[member]
-        allowed = f"allowed: only with type {kind}; set that type, or take {key} away (in a patch: {key}: null)"
-        yield validation(f"!has(self.{key}) || self.type == '{kind}'", allowed, f"self.{key}", "FieldValueForbidden")
+        message = f"only with type {kind}: set that type, or take {key} away (in a patch, {key}: null)"
+        yield validation(f"!has(self.{key}) || self.type == '{kind}'", message, f"self.{key}", "FieldValueForbidden")
         if kind in cls.needed:
-            needed = f"type {kind} needs it"
-            yield validation(f"self.type != '{kind}' || has(self.{key})", needed, f"self.{key}", "FieldValueRequired")
+            message = f"type {kind} needs it"
+            yield validation(f"self.type != '{kind}' || has(self.{key})", message, f"self.{key}", "FieldValueRequired")
 
 
-def pod_template() -> dict[str, Any]:
+def _pod_template() -> dict[str, Any]:
     """The skeleton of spec.podTemplate (`vajra.config.spec.pod_template`); all else is kept as it is written."""
     texts = {"type": "object", "additionalProperties": {"type": "string"}}
     container = {
         "type": "object",
         "required": ["name"],
         "properties": {
-            "name": {"description": "controller, worker, or one of your own.", "type": "string", "minLength": 1}
+            "name": {"description": "gateway, worker, or one of your own.", "type": "string", "minLength": 1}
         },
         "x-kubernetes-preserve-unknown-fields": True,
     }

@@ -61,7 +61,10 @@ def status_schema() -> dict[str, Any]:
                 _object(
                     "A replica.",
                     replica=_count("Index of the replica."),
+                    revision=_text("Revision for which the restarts are counted."),
                     restarts=_count("Restarts counted against spec.recovery.groupRestartLimit."),
+                    workerRestarts=_count("Restarts of workers in place."),
+                    podUID=_text("Pod that the restarts of workers are those of."),
                     lastRestartTime=_time("Time of the last restart."),
                 ),
             ),

@@ -63,7 +63,7 @@ class HostPathSection:
     """A folder or file of the machine."""
 
     path: StrictStr = option(
-        min_length=1, max_length=4096, pattern="^/", allowed="an absolute path", doc="Absolute path."
+        min_length=1, max_length=4096, pattern="^/", allowed="an absolute path", doc="Where it lies."
     )
 
 

@@ -44,7 +44,7 @@ def _container_faults(containers: Any, path: str) -> Iterator[ConfigError]:
         if not isinstance(container, Mapping):
             yield ConfigError(here, container, "a mapping with a name")
         elif not isinstance(name, str) or not name:
-            yield ConfigError(f"{here}.name", name, "the container's name: controller, worker or one of your own")
+            yield ConfigError(f"{here}.name", name, "the container's name: gateway, worker or one of your own")
         elif name in seen:
             yield ConfigError(f"{here}.name", name, "a name of its own", problem=f"{name!r} is given twice")
         else:

@@ -65,7 +65,7 @@ class VajraDeploymentSpec:
         change=Change.LIVE,
         scope=Scope.CLUSTER,
         advice="`replicas` is the number that runs locally",
-        doc="Unset: off.",
+        doc="Replicas by load; unset: off.",
     )
     suspend: StrictBool = option(
         default=False, change=Change.LIVE, scope=Scope.CLUSTER, doc="Takes all pods away and keeps the rest."
@@ -82,6 +82,6 @@ class VajraDeploymentSpec:
         default=None,
         change=Change.RECREATE,
         scope=Scope.CLUSTER,
-        doc="Merged into every pod: `metadata` (labels, annotations) and `spec`, containers by name (controller, "
+        doc="Merged into every pod: `metadata` (labels, annotations) and `spec`, containers by name (gateway, "
         "worker). terminationGracePeriodSeconds belongs to drain.",
     )

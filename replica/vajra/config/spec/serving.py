@@ -283,5 +283,9 @@ class MetricsSection:
         advice=_NO_FILES,
     )
     wandb: WandbSection | None = option(
-        default=None, change=Change.RECREATE, implemented=(None,), advice=_NO_FILES, doc="Unset: not used."
+        default=None,
+        change=Change.RECREATE,
+        implemented=(None,),
+        advice=_NO_FILES,
+        doc="Weights & Biases; unset: not used.",
     )

@@ -1,0 +1,111 @@
+"""manifests/install.yaml is admitted, and the operator may do what it has to and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes import client
+from tests.cluster.kubectl import Kubectl
+
+pytestmark = pytest.mark.usefixtures("crd")
+
+INSTALL = Path(__file__).parents[2] / "manifests" / "install.yaml"
+KEPT = {"get", "list", "watch", "create", "patch", "delete"}
+MAY: dict[str, set[str]] = {
+    "vajradeployments.vajra.ai": {"get", "list", "watch"},
+    "vajradeployments.vajra.ai/status": {"patch"},
+    "pods": {"get", "list", "watch", "create", "delete"},
+    "configmaps": KEPT,
+    "services": KEPT,
+    "serviceaccounts": KEPT,
+    "deployments.apps": KEPT,
+    "poddisruptionbudgets.policy": KEPT,
+    "networkpolicies.networking.k8s.io": KEPT,
+    "nodes": {"get", "list", "watch"},
+    "events.events.k8s.io": {"get", "create", "patch"},
+    "secrets": set(),
+    "pods/exec": set(),
+    "vajradeployments.vajra.ai/finalizers": {"update"},
+    "leases.coordination.k8s.io": set(),
+    "clusterroles.rbac.authorization.k8s.io": set(),
+}
+
+
+def objects(namespace: str) -> list[dict[str, Any]]:
+    """What is installed, in another namespace, and under other names where there is none."""
+    text = INSTALL.read_text(encoding="utf-8").replace("vajra-system", namespace)
+    found = [part for part in yaml.safe_load_all(text) if part["kind"] != "Namespace"]
+    for part in found:
+        if part["kind"].startswith("ClusterRole"):
+            part["metadata"]["name"] += f"-{namespace}"
+        if part["kind"] == "ClusterRoleBinding":
+            part["roleRef"]["name"] += f"-{namespace}"
+    return found
+
+
+@pytest.fixture
+def installed(kubectl: Kubectl) -> Iterator[Kubectl]:
+    """kubectl in a namespace where the operator is installed, without pods."""
+    parts = objects(kubectl.namespace)
+    next(part for part in parts if part["kind"] == "Deployment")["spec"]["replicas"] = 0
+    kubectl.apply(*parts)
+    yield kubectl
+    for part in parts:
+        kubectl.delete(part["kind"], part["metadata"]["name"])
+
+
+class Access:
+    """What a user may do."""
+
+    def __init__(self, api: client.ApiClient, user: str, *groups: str) -> None:
+        self._reviews = client.AuthorizationV1Api(api)
+        self._user = {"user": user, "groups": list(groups)}
+
+    def allows(self, verb: str, resource: str, namespace: str, name: str = "") -> bool:
+        """resource: as in deployments.apps or pods/exec."""
+        path, _, subresource = resource.partition("/")
+        plural, _, group = path.partition(".")
+        asked = {"verb": verb, "resource": plural, "group": group, "subresource": subresource}
+        spec = self._user | {"resourceAttributes": asked | {"namespace": namespace, "name": name}}
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+        return bool(self._reviews.create_subject_access_review(review).status.allowed)
+
+
+def test_the_operator_may_do_what_it_has_to(installed: Kubectl, api_client: client.ApiClient) -> None:
+    access = Access(api_client, f"system:serviceaccount:{installed.namespace}:vajra-operator")
+    for resource, verbs in MAY.items():
+        for verb in KEPT | {"update", "deletecollection"}:
+            assert access.allows(verb, resource, "elsewhere") is (verb in verbs), (verb, resource)
+
+
+def test_the_operator_keeps_its_own_lease_only(installed: Kubectl, api_client: client.ApiClient) -> None:
+    own = installed.namespace
+    access = Access(api_client, f"system:serviceaccount:{own}:vajra-operator")
+    lease = "leases.coordination.k8s.io"
+    assert all(access.allows(verb, lease, own, "vajra-operator") for verb in ("get", "create", "update"))
+    assert not any(access.allows(verb, lease, own, "other") for verb in ("get", "update", "delete"))
+
+
+def test_the_operator_runs_under_restricted_pod_security(installed: Kubectl) -> None:
+    installed("label", "namespace", installed.namespace, "pod-security.kubernetes.io/enforce=restricted")
+    (deployment,) = (part for part in objects(installed.namespace) if part["kind"] == "Deployment")
+    template = deployment["spec"]["template"]
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "operator"}, "spec": template["spec"]}
+    installed.create(pod)
+
+
+@pytest.mark.parametrize(
+    ("role", "may", "may_not"),
+    [("view", {"get", "list", "watch"}, {"create", "patch"}), ("edit", KEPT | {"update"}, {"escalate"})],
+)
+def test_who_may_edit_a_namespace_may_edit_its_deployments(
+    installed: Kubectl, api_client: client.ApiClient, role: str, may: set[str], may_not: set[str]
+) -> None:
+    installed("create", "rolebinding", "someone", f"--clusterrole={role}", "--user=someone")
+    access = Access(api_client, "someone")
+    allowed = {verb for verb in may | may_not if access.allows(verb, "vajradeployments.vajra.ai", installed.namespace)}
+    assert allowed == may
