@@ -15,24 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.kubectl import Kubectl, KubectlError
 from tests.cluster.waiting import eventually
 
 IMAGE = "vajra-replica:test"
-_CRD = Path(__file__).parents[2] / "manifests" / "crd.yaml"
-
-
-def install_crd(kubectl: Kubectl) -> None:
-    """Returns when the API server knows VajraDeployments."""
-    kubectl("apply", "--server-side", "-f", str(_CRD))
-
-    def check() -> None:
-        try:
-            kubectl("get", "vajradeployments")
-        except KubectlError as error:
-            raise AssertionError("VajraDeployments are not known yet") from error
-
-    eventually(check)
 
 
 @dataclass(frozen=True)

@@ -24,16 +24,14 @@ from tests.cluster.operated import (
     set_all_ready,
     set_ready,
 )
-from tests.cluster.operator_process import IMAGE, OperatorProcess, install_crd
+from tests.cluster.operator_process import IMAGE, OperatorProcess
 from tests.cluster.waiting import eventually
 
 from vajra.operator.cluster import login
 from vajra.operator.kinds import LABEL
 
 
-@pytest.fixture(autouse=True)
-def _crd(api: Api) -> None:
-    install_crd(api.kubectl)
+pytestmark = pytest.mark.usefixtures("crd")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tests.cluster.api import Api
 from tests.cluster.api_proxy import ApiProxy, Call, Refusal
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.operated import DEPLOYMENT, essence, expect_objects, owned, rests
-from tests.cluster.operator_process import OperatorProcess, install_crd
+from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.waiting import eventually
 
 from vajra.operator.cluster import login
@@ -26,8 +26,7 @@ MOST_LIVES = 100
 
 
 @pytest.fixture(autouse=True)
-def _crd(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    install_crd(api.kubectl)
+def _login(api: Api, crd: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig))
 
 
@@ -38,13 +37,12 @@ def proxy() -> Iterator[ApiProxy]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def undisturbed(api: Api, crd: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """What comes of the deployment and its edit on a good day."""
     folder = tmp_path_factory.mktemp("undisturbed")
     kubectl = api.kubectl.within(f"test-{secrets.token_hex(4)}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KUBECONFIG", str(api.kubeconfig))
-        install_crd(api.kubectl)
         kubectl("create", "namespace", kubectl.namespace)
         with ApiProxy(login()) as proxy, running(proxy, kubectl, folder) as operator:
             kubectl.apply(DEPLOYMENT)

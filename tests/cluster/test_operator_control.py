@@ -12,7 +12,6 @@ from tests.cluster import operator_process
 from tests.cluster.api import Api
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.operated import DEPLOYMENT, expect_conditions, owned, set_ready
-from tests.cluster.operator_process import install_crd
 from tests.cluster.waiting import eventually
 from tests.operator.control_server import ControlServer
 
@@ -21,8 +20,7 @@ from vajra.operator.kinds import LABEL
 
 
 @pytest.fixture(autouse=True)
-def _operator(api: Api, namespace: str, tmp_path: Path) -> Iterator[None]:
-    install_crd(api.kubectl)
+def _operator(api: Api, crd: None, namespace: str, tmp_path: Path) -> Iterator[None]:
     if not api.has_controllers:
         pytest.skip("these binaries have no controller manager, which makes the gateways' pods")
     with operator_process.running(api.kubeconfig, namespace, tmp_path, "--no-leader-elect") as operator:

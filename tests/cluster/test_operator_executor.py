@@ -10,7 +10,6 @@ import pytest
 from tests.cluster.api import Api
 from tests.cluster.api_proxy import ApiProxy, Call, Refusal
 from tests.cluster.kubectl import Kubectl
-from tests.cluster.operator_process import install_crd
 
 from vajra.operator.cache import Cache, Key
 from vajra.operator.cluster import ApiError, Cluster, login
@@ -22,10 +21,9 @@ from vajra.operator.poller import Poller
 
 
 @pytest.fixture
-def here(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def here(api: Api, crd: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """This process is logged in, and the server knows VajraDeployments."""
     monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig))
-    install_crd(api.kubectl)
 
 
 class Bench:
