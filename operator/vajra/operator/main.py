@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         asyncio.run(_run(options))
     except asyncio.CancelledError:
-        log.info("told to end before it led")
+        log.info("told to end before there was anything to follow")
     except (kopf.LoginError, OSError) as error:
         log.error("%s", error)
         return 1

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from vajra.operator.queue import QueueObserver, WorkQueue
 
@@ -23,27 +31,27 @@ class Metrics(QueueObserver):
         def one(kind: Callable[..., Any], name: str, text: str, label: str, **options: Any) -> Any:
             return kind(name, text, [label], registry=registry, **options).labels(_NAME)
 
-        buckets = {"buckets": _SECONDS}
-        reconcile, queue = "controller_runtime", "workqueue"
+        def timed(name: str, text: str, label: str) -> Any:
+            return one(Histogram, name, text, label, buckets=_SECONDS)
+
         self._results = Counter(
-            f"{reconcile}_reconcile", "Passes by how they ended.", ["controller", "result"], registry=registry
+            "controller_runtime_reconcile", "Passes by how they ended.", ["controller", "result"], registry=registry
         )
         for result in ("success", "requeue_after", "error"):
             self._results.labels(_NAME, result)
-        self._errors = one(Counter, f"{reconcile}_reconcile_errors", "Passes that failed.", "controller")
-        self._time = one(Histogram, f"{reconcile}_reconcile_time_seconds", "Of a pass.", "controller", **buckets)
-        self._active = one(Gauge, f"{reconcile}_active_workers", "Passes under way.", "controller")
-        self._depth = one(Gauge, f"{queue}_depth", "Keys that wait.", "name")
-        self._adds = one(Counter, f"{queue}_adds", "Keys that entered the queue.", "name")
-        self._retries = one(Counter, f"{queue}_retries", "Keys that come back after a failure.", "name")
-        self._waited = one(Histogram, f"{queue}_queue_duration_seconds", "Of a key's wait.", "name", **buckets)
-        self._longest = one(Gauge, f"{queue}_longest_running_processor_seconds", "Of the slowest pass.", "name")
-        self._leading = Gauge(
-            "leader_election_master_status", "1 where this process reconciles.", ["name"], registry=registry
-        ).labels(_NAME)
+        self._errors = one(Counter, "controller_runtime_reconcile_errors", "Passes that failed.", "controller")
+        self._time = timed("controller_runtime_reconcile_time_seconds", "Of a pass.", "controller")
+        self._active = one(Gauge, "controller_runtime_active_workers", "Passes under way.", "controller")
+        self._depth = one(Gauge, "workqueue_depth", "Keys that wait.", "name")
+        self._adds = one(Counter, "workqueue_adds", "Keys that entered the queue.", "name")
+        self._retries = one(Counter, "workqueue_retries", "Keys that come back after a failure.", "name")
+        self._waited = timed("workqueue_queue_duration_seconds", "Of a key's wait.", "name")
+        self._longest = one(Gauge, "workqueue_longest_running_processor_seconds", "Of the slowest pass.", "name")
+        self._leading = one(Gauge, "leader_election_master_status", "1 where this process reconciles.", "name")
         self._answers = Counter(
             "rest_client_requests", "Answers of the API server.", ["method", "code"], registry=registry
         )
+        ProcessCollector(registry=registry)
 
     def added(self) -> None:
         """See QueueObserver."""
