@@ -24,9 +24,10 @@ from tests.cluster.binaries import MissingError
 from tests.cluster.cluster import Cluster
 from tests.cluster.control_plane import wait_for_service_account
 from tests.cluster.deployments import Admission, Deployments
-from tests.cluster.kubectl import Kubectl
+from tests.cluster.kubectl import Kubectl, KubectlError
 from tests.cluster.local import LocalCluster
 from tests.cluster.requirements import missing_for_nodes
+from tests.cluster.waiting import eventually
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 NODES = 2
@@ -89,7 +90,14 @@ def namespace(kubectl: Kubectl) -> str:
 def crd(api: Api) -> None:
     """VajraDeployments are known to `api`. The CRD is applied as anyone does it, and stays."""
     api.kubectl("apply", "-f", str(MANIFESTS / "crd.yaml"))
-    api.kubectl.wait("condition=Established", "crd/vajradeployments.vajra.ai")
+
+    def known() -> None:
+        try:
+            api.kubectl("get", "vajradeployments")
+        except KubectlError as e:  # `kubectl wait` fails, too, while the CRD has no conditions yet
+            raise AssertionError("VajraDeployments are not known yet") from e
+
+    eventually(known)
 
 
 @pytest.fixture(scope="session")
