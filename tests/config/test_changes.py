@@ -104,7 +104,7 @@ def test_an_update_is_one_transaction_with_a_generation() -> None:
     update(5, replicas=7)
     update(5, replicas=7)
     assert (len(applied), running.generation) == (1, 5), "the same again is acknowledged"
-    with pytest.raises(UpdateRefused, match="5 is in force with another value of spec[.]replicas"):
+    with pytest.raises(UpdateRefused, match=r"5 is in force with another value of spec\.replicas"):
         update(5, replicas=8)
     with pytest.raises(UpdateRefused, match="generation 4 is older than 5"):
         update(4, replicas=8)

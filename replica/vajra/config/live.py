@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from vajra.config.changes import changed_fields, updatable_paths, with_live_fields
 from vajra.config.deployment import VajraDeployment
-from vajra.config.errors import ConfigError, ConfigErrors
+from vajra.config.errors import MISSING, ConfigError, ConfigErrors
 
 _LIVE_KEYS = {"generation", "spec"}
 
@@ -28,9 +28,11 @@ class LiveSettings:
         self._revision = revision
 
     @classmethod
-    def from_folder(cls, folder: Path, revision: str) -> Self:
+    def from_folder(cls, folder: Path, revision: str | None) -> Self:
         """From a mounted ConfigMap: the manifest `revision-<revision>.json`, and of `live.json`, where there is one,
-        the fields of class Live. Raises ConfigError."""
+        the fields of class Live. `revision` is the value of VAJRA_REVISION. Raises ConfigError."""
+        if not revision:
+            raise ConfigError("VAJRA_REVISION", MISSING, f"the name of a revision in {folder}: revision-NAME.json")
         path = folder / f"revision-{revision}.json"
         deployment = _deployment(_read(path), path)
         path = folder / "live.json"
