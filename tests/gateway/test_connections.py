@@ -155,7 +155,7 @@ async def test_a_fault_of_our_own_and_a_body_that_breaks_down(
                 assert status == 408
                 assert "did not arrive" in error["message"]
         finally:
-            await face.stop()
+            await face.stop(at_once=False)
             await gateway.stop(kill=True)
     (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert record.exc_info is not None

@@ -48,9 +48,18 @@ def request(
 class Replica:
     """`async with Replica(manifest, tmp_path) as replica`: started, connected, taking sequences."""
 
-    def __init__(self, manifest: dict[str, Any], folder: Path, *arguments: str, wait: bool = True) -> None:
-        self._spec = folder / "spec.json"
-        self._spec.write_text(json.dumps(manifest))
+    def __init__(
+        self, manifest: dict[str, Any], folder: Path, *arguments: str, live: Any = None, wait: bool = True
+    ) -> None:
+        """With `live`, the contents of live.json, it is started as in a cluster: from a folder, without a parent."""
+        self._in_cluster = live is not None
+        if self._in_cluster:
+            (folder / "revision-r1.json").write_text(json.dumps(manifest))
+            (folder / "live.json").write_text(json.dumps(live))
+            self._source = ["--config-dir", str(folder)]
+        else:
+            (folder / "spec.json").write_text(json.dumps(manifest))
+            self._source = ["--spec-file", str(folder / "spec.json")]
         self._address = f"unix:{folder / 'replica.sock'}"
         self._arguments = arguments
         self._wait = wait
@@ -58,10 +67,12 @@ class Replica:
     async def __aenter__(self) -> Replica:
         ours, theirs = os.pipe()
         self.parent_fd = theirs
+        parent = () if self._in_cluster else ("--parent-fd", str(ours))
         self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "vajra.replica", "--spec-file", str(self._spec), "--listen", self._address),
-            *("--parent-fd", str(ours), *self._arguments),
+            *(sys.executable, "-m", "vajra.replica", *self._source, "--listen", self._address),
+            *(*parent, *self._arguments),
             pass_fds=[ours],
+            env={**os.environ, "VAJRA_REVISION": "r1"},
         )
         os.close(ours)
         self.channel = grpc.aio.insecure_channel(self._address)

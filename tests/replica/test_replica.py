@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 from pathlib import Path
@@ -195,21 +194,3 @@ async def test_it_goes_with_its_parent_and_takes_its_worker(checkpoint: Path, tm
         await asyncio.wait_for(gone.wait(), 60)
         asyncio.get_running_loop().remove_reader(worker)
         os.close(worker)
-
-
-async def test_settings_change_live_or_are_refused_by_name(checkpoint: Path, tmp_path: Path) -> None:
-    async with Replica(manifest(checkpoint), tmp_path) as replica:
-        spec = manifest(checkpoint, drain={"timeoutSeconds": 77})["spec"]
-        update = control_pb2.UpdateConfigRequest
-        answer = await replica.control.UpdateConfig(update(generation=3, spec_json=json.dumps(spec)))
-        assert answer.generation == 3
-        assert (await replica.status()).generation == 3
-        spec = manifest(checkpoint, chunk_size=128)["spec"]
-        with pytest.raises(grpc.aio.AioRpcError, match=r"scheduler\.fixedChunk\.chunkSize") as error:
-            await replica.control.UpdateConfig(update(generation=4, spec_json=json.dumps(spec)))
-        assert error.value.code() == grpc.StatusCode.FAILED_PRECONDITION
-        with pytest.raises(grpc.aio.AioRpcError, match="generation 2 is older than 3"):
-            await replica.control.UpdateConfig(update(generation=2, spec_json=json.dumps(spec)))
-        with pytest.raises(grpc.aio.AioRpcError, match="spec_json") as error:
-            await replica.control.UpdateConfig(update(generation=5, spec_json='{"modle": 1}'))
-        assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT

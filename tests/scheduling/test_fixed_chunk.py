@@ -67,6 +67,24 @@ def test_a_batch_is_planned_ahead_of_results_and_never_past_max_tokens() -> None
     assert scheduler.blocks.used == 0
 
 
+def test_other_bounds_hold_from_the_next_batch_and_preempt_nobody() -> None:
+    scheduler = make()
+    for i in range(1, 5):
+        scheduler.add(sequence(i, 4))
+    run(scheduler, scheduler.schedule(0.0), 1, 2, 3, 4)
+    scheduler.reconfigure(FixedChunkReplicaSchedulerConfig(max_batch_size=2, chunk_size=3))
+    scheduler.add(sequence(5, 4))
+    assert scheduler.room().free_slots == 0
+    assert shape(scheduler.schedule(0.0)) == [(1, 1), (2, 1), (3, 1), (4, 1)], "more than the bounds, but nobody new"
+    for i in (1, 2, 3):
+        scheduler.remove(i)
+    assert shape(scheduler.schedule(0.0)) == [(4, 1), (5, 2)]
+    scheduler.reconfigure(FixedChunkReplicaSchedulerConfig(max_batch_size=8, chunk_size=16))
+    assert scheduler.room().free_slots == 6
+    assert shape(scheduler.schedule(0.0)) == [(4, 1), (5, 2)]
+    scheduler.check_integrity()
+
+
 def test_prefills_under_way_and_waiting_share_one_order() -> None:
     scheduler = make(chunk_size=16)
     late, early = sequence(1, 40, arrival=5.0), sequence(2, 40, arrival=1.0)

@@ -6,10 +6,11 @@
 Every fault is a `ConfigError` that names the field's path, the value, what is allowed and what to do.
 """
 
-from vajra.config.changes import ChangedField, changed_fields, updatable_paths
+from vajra.config.changes import ChangedField, changed_fields, updatable_paths, with_live_fields
 from vajra.config.deployment import API_VERSION, KIND, VajraDeployment
 from vajra.config.describe import OptionDescription, describe
 from vajra.config.errors import ConfigError, ConfigErrors
+from vajra.config.live import LiveSettings, UpdateRefused
 from vajra.config.options import Change, Scope
 from vajra.config.reference import (
     CacheConfig,
@@ -50,6 +51,7 @@ __all__ = [
     "LLMBaseReplicaControllerConfig",
     "LLMPipelineParallelReplicaControllerConfig",
     "LLMReplicaSetControllerConfig",
+    "LiveSettings",
     "LrsRequestPrioritizerConfig",
     "MetricsConfig",
     "ModelConfig",
@@ -60,6 +62,7 @@ __all__ = [
     "SchedulerConfig",
     "Scope",
     "SpaceSharingReplicaSchedulerConfig",
+    "UpdateRefused",
     "VajraDeployment",
     "VajraDeploymentSpec",
     "WorkerConfig",
@@ -75,4 +78,5 @@ __all__ = [
     "to_json",
     "to_yaml",
     "updatable_paths",
+    "with_live_fields",
 ]

@@ -1,13 +1,16 @@
-"""What differs between two deployments, and what each difference costs."""
+"""What differs between two deployments, what each difference costs, and what of it a running process takes over."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+from vajra.config.fields import fields_of
 from vajra.config.options import Change
 from vajra.config.spec.root import VajraDeploymentSpec
 from vajra.config.table import leaves, row_by_path, rows
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class ChangedField:
     old: Any
     new: Any
     change: Change
-    updatable: bool  # whether a running replica of this version takes it over by UpdateConfig
+    updatable: bool  # whether it is taken over while everything runs
 
 
 def changed_fields(old: VajraDeploymentSpec, new: VajraDeploymentSpec) -> list[ChangedField]:
@@ -31,7 +34,7 @@ def changed_fields(old: VajraDeploymentSpec, new: VajraDeploymentSpec) -> list[C
 
 
 def updatable_paths() -> tuple[str, ...]:
-    """What a running replica takes over by UpdateConfig: fields and whole sections, `spec.drain`."""
+    """What is taken over while everything runs: fields and whole sections, `spec.drain`."""
     known = row_by_path()
 
     def within_another(path: str) -> bool:
@@ -39,3 +42,23 @@ def updatable_paths() -> tuple[str, ...]:
         return section is not None and section.updatable
 
     return tuple(row.path for row in rows() if row.updatable and not within_another(row.path))
+
+
+def with_live_fields(spec: VajraDeploymentSpec, newer: VajraDeploymentSpec) -> VajraDeploymentSpec:
+    """`spec` with the fields of class Live as they are in `newer`: what a process of the revision `spec` runs with.
+
+    Raises ConfigError when the two do not go together.
+    """
+    return _merged(spec, newer, "spec")
+
+
+def _merged(section: T, newer: T, path: str) -> T:
+    values: dict[str, Any] = {}
+    for field in fields_of(type(section)):
+        here = f"{path}.{field.key}"
+        old, new = getattr(section, field.name), getattr(newer, field.name)
+        if field.nested and old is not None and new is not None:
+            values[field.name] = _merged(old, new, here)
+        else:
+            values[field.name] = new if row_by_path()[here].change is Change.LIVE else old
+    return type(section)(**values)

@@ -60,7 +60,7 @@ def _written(value: object) -> str:
 
 def _takeover(row: Row) -> str:
     if row.updatable:
-        return "A running replica takes it over by `UpdateConfig`."
+        return "Taken over while running."
     return "`UpdateConfig` refuses it: restart."
 
 
@@ -70,4 +70,6 @@ def _implemented(row: Row) -> str:
     known = row.field.option.implemented
     if known is None:
         return "in a cluster" if row.scope is Scope.CLUSTER else "yes"
-    return "only " + ", ".join(_written(value) for value in known)
+    text = "only " + ", ".join(_written(value) for value in known)
+    added = ", ".join(_written(value) for value in row.field.option.in_cluster)
+    return f"{text}; in a cluster also {added}" if added else text

@@ -38,8 +38,9 @@ A union is a `type` and, beside it, the member of the same name (`type: FixedChu
 left out when its defaults will do and may only be there with its type.
 
 **Change** says what an edit costs: *Live* settings are taken over by the running processes, *Recreate* starts them
-again. Of the Live ones the replicas of this version take over {updatable} while they run, through
-`UpdateConfig` of `vajra.control.v1`; it refuses a change of anything else by name, and a restart takes that over.
+again. Of the Live ones, this version takes over {updatable} while everything runs; the serving processes
+hear of it through `UpdateConfig` of `vajra.control.v1`, which refuses a change of anything else by name. A restart
+takes that over.
 
 **Here** says what this version does with the option: *yes*; *only* the values named, others are refused when serving
 starts; *not yet*: refused; *in a cluster*: for the operator, local serving says that it has no effect and goes on.
@@ -84,7 +85,8 @@ _ENVIRONMENT = (
 
 def render() -> str:
     """The page."""
-    updatable = " and ".join(f"`{path.removeprefix('spec.')}`" for path in updatable_paths())
+    *most, last = (f"`{path.removeprefix('spec.')}`" for path in updatable_paths())
+    updatable = f"{', '.join(most)} and {last}"
     return (
         "\n".join([_HEAD.replace("{updatable}", updatable), *_options(), *_reference(), *_environment()]).rstrip()
         + "\n"

@@ -39,9 +39,10 @@ class Option:
 
     reference: the field of the owning class's reference class that a manifest's field maps to.
     conversion: how the two values correspond (percent, milliseconds, …).
-    updatable: whether a running replica takes it over by control.v1's UpdateConfig.
+    updatable: whether a change is taken over while everything runs, by whoever acts on it; control.v1's UpdateConfig
+    tells the serving processes, and acknowledges what is not theirs.
     change, updatable, scope: inherited from the enclosing section where None.
-    implemented: the only values that this version implements; None: all.
+    implemented: the only values that this version implements; None: all. in_cluster: those that a cluster adds.
     advice: what to do instead of a value that is not implemented.
     allowed: what may stand here, where type and limits say it badly.
     """
@@ -53,6 +54,7 @@ class Option:
     updatable: bool | None = None
     scope: Scope | None = None
     implemented: tuple[object, ...] | None = None
+    in_cluster: tuple[object, ...] = ()
     advice: str = ""
     allowed: str = ""
 
@@ -68,6 +70,7 @@ def option(
     updatable: bool | None = None,
     scope: Scope | None = None,
     implemented: tuple[object, ...] | None = None,
+    in_cluster: tuple[object, ...] = (),
     advice: str = "",
     allowed: str = "",
     **limits: Any,
@@ -76,7 +79,7 @@ def option(
 
     A `default_factory` may take the dict of the fields before it.
     """
-    info = Option(doc, reference, conversion, change, updatable, scope, implemented, advice, allowed)
+    info = Option(doc, reference, conversion, change, updatable, scope, implemented, in_cluster, advice, allowed)
     extra: Any = {"option": info}
     if default_factory is not None:
         return Field(default_factory=default_factory, json_schema_extra=extra, **limits)

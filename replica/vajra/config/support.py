@@ -1,4 +1,4 @@
-"""What this version does with a deployment on one machine: refuses what it lacks, names what it leaves aside."""
+"""What this version does with a deployment: refuses what it lacks, names what it leaves aside on one machine."""
 
 from __future__ import annotations
 
@@ -14,14 +14,20 @@ from vajra.config.spec.root import VajraDeploymentSpec
 from vajra.config.table import Row, rows
 
 
-def check_supported(deployment: VajraDeployment, *, accelerators: Collection[str] = ("CPU",)) -> list[ConfigError]:
+def check_supported(
+    deployment: VajraDeployment, *, accelerators: Collection[str] = ("CPU",), in_cluster: bool = False
+) -> list[ConfigError]:
     """What the deployment asks for and this version does not implement: empty when it can be served here.
 
-    `accelerators` are the devices that the build and the machine have.
+    `accelerators` are the devices that the build and the machine, or the cluster, have.
     """
     spec = deployment.spec
-    errors = [_refusal(row, row.value(spec)) for row in _set_rows(spec) if not _is_implemented(row, row.value(spec))]
-    if spec.replicas == 0:
+    errors = [
+        _refusal(row, row.value(spec))
+        for row in _set_rows(spec)
+        if not _is_implemented(row, row.value(spec), in_cluster=in_cluster)
+    ]
+    if spec.replicas == 0 and not in_cluster:
         errors.append(ConfigError("spec.replicas", 0, "at least 1 outside a cluster"))
     device = spec.resources.accelerator.type
     if device not in accelerators:
@@ -49,7 +55,7 @@ def local_notices(deployment: VajraDeployment) -> list[str]:
     return [
         f"{row.path} is for the cluster's operator and has no effect here" + (f": {row.advice}" if row.advice else "")
         for row in _set_rows(deployment.spec)
-        if row.scope is Scope.CLUSTER and _is_implemented(row, row.value(deployment.spec))
+        if row.scope is Scope.CLUSTER and _is_implemented(row, row.value(deployment.spec), in_cluster=False)
     ]
 
 
@@ -73,8 +79,11 @@ def _defaults() -> VajraDeploymentSpec:
     return VajraDeploymentSpec(model=ModelSection(name="any"))
 
 
-def _is_implemented(row: Row, value: Any) -> bool:
-    return row.field.option.implemented is None or value in row.field.option.implemented
+def _is_implemented(row: Row, value: Any, *, in_cluster: bool) -> bool:
+    option = row.field.option
+    if option.implemented is None:
+        return True
+    return value in option.implemented or (in_cluster and value in option.in_cluster)
 
 
 def _refusal(row: Row, value: Any) -> ConfigError:

@@ -21,7 +21,7 @@ class Row:
     """One field of the spec, a leaf or a section.
 
     path: as in a manifest, `spec.scheduler.fixedChunk.chunkSize`. names: the same in Python, below the spec.
-    updatable: whether a running replica takes it over by UpdateConfig; else a change takes a restart in this version.
+    updatable: whether a change is taken over while everything runs; else it takes a restart in this version.
     reference: the class and field it stands for. available: whether this version can do anything with it at all.
     """
 
@@ -121,6 +121,7 @@ def _walk(cls: type[Any], path: str, names: tuple[str, ...], above: _Inherited) 
 def _is_available(cls: type[Any], field: ConfigField) -> bool:
     """A section that must stay unset, or a member whose type is not implemented, holds nothing to be had."""
     if issubclass(cls, Union) and field.name in cls.members.values():
-        implemented = field_by_name(cls, "type").option.implemented
-        return implemented is None or any(cls.members.get(str(kind)) == field.name for kind in implemented)
+        option = field_by_name(cls, "type").option
+        kinds = None if option.implemented is None else (*option.implemented, *option.in_cluster)
+        return kinds is None or any(cls.members.get(str(kind)) == field.name for kind in kinds)
     return not (field.nested and field.option.implemented == (None,))

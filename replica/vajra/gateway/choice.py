@@ -23,7 +23,6 @@ _MERGE_SECONDS = 0.1  # of tokens that nobody waits for: a message each would ta
 _REASONS = {
     inference_pb2.FINISH_REASON_STOP: FinishReason.STOP,
     inference_pb2.FINISH_REASON_LENGTH: FinishReason.LENGTH,
-    inference_pb2.FINISH_REASON_ABORTED: FinishReason.ABORTED,
 }
 
 
@@ -92,8 +91,9 @@ class Choice:
             age_seconds=max(0.0, now - self.arrival),
         )
 
-    def accept(self, response: dispatch_pb2.RunResponse) -> None:
-        """Takes a replica's delta and hands the client's on."""
+    def accept(self, response: dispatch_pb2.RunResponse) -> bool:
+        """Takes a replica's delta and hands the client's on. False when the replica has no more to say on a choice that
+        has not ended: it goes, and its time was up."""
         ids = list(response.token_ids)
         logprobs = [
             TokenLogprob(token, entry.logprob, tuple((a.token_id, a.logprob) for a in entry.alternatives))
@@ -102,13 +102,17 @@ class Choice:
         delta = self.output.push(ids, logprobs)
         if delta.token_ids:
             self.fruitless = 0
-        if response.HasField("finish"):
-            self._account(response.finish)
-            self._close(delta, _REASONS[response.finish.reason])
+        finish = response.finish if response.HasField("finish") else None
+        moves = finish is not None and finish.reason == inference_pb2.FINISH_REASON_ABORTED
+        if finish is not None:
+            self._account(finish, moves=moves)
+        if finish is not None and not moves:
+            self._close(delta, _REASONS[finish.reason])
         elif isinstance(self.output.matched_stop, str):  # only this side sees stop strings
             self._close(delta, FinishReason.STOP)
         elif delta.token_ids:
             self.stream.push(delta)
+        return not moves
 
     def close_if_complete(self) -> bool:
         """Ends a choice whose last word was lost together with its replica."""
@@ -122,9 +126,9 @@ class Choice:
         """Ends the choice where it stands: the server is going."""
         self._close(Delta(self.output.index), FinishReason.ABORTED)
 
-    def _account(self, finish: dispatch_pb2.RunFinish) -> None:
+    def _account(self, finish: dispatch_pb2.RunFinish, *, moves: bool) -> None:
         self.preemptions += finish.preemptions
-        self.failovers += finish.failovers
+        self.failovers += finish.failovers + moves
         if self.failovers == 0:  # after a failover the first chunk and token are those of another stream
             self.queue_time = self.dispatched - self.arrival + finish.queue_seconds
             self.prefill_time = finish.prefill_seconds

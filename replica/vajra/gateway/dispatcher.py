@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import grpc
 
@@ -25,6 +25,7 @@ from vajra.scheduling import Prioritizer, QueuedRequest, ReplicaSetQueue, RoomRe
 log = logging.getLogger(__name__)
 
 MAX_FRUITLESS = 3  # replicas lost in a row under one choice without a token: then the choice may be what kills them
+_LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)  # the latter from a server that is closing
 _MIN_RETRY, _MAX_RETRY = 1.0, 60.0  # seconds of advice to a client that finds the queue full
 
 
@@ -45,8 +46,9 @@ class Dispatcher:
         self._queue = ReplicaSetQueue(prioritizer, capacity)
         self._capacity = capacity
         self._observer = observer
-        self._links: dict[int, ReplicaLink] = {}
+        self._links: dict[str, ReplicaLink] = {}  # those with room, or without it for a moment
         self._waiting: dict[str, Choice] = {}  # in order of arrival in the queue
+        self._resumed: dict[str, tuple[QueuedRequest, str]] = {}  # those of them with tokens, and their fingerprints
         self._running = 0
         self._lost = ""  # why there will be no replica any more
         self._clock: Callable[[], float] = asyncio.get_running_loop().time
@@ -83,15 +85,16 @@ class Dispatcher:
 
     def room_changed(self, link: ReplicaLink, room: dispatch_pb2.WatchRoomResponse) -> None:
         """A replica reports its room."""
-        self._links[link.index] = link
+        self._links[link.name] = link
         report = RoomReport(room.free_slots, room.free_blocks, room.block_size, room.accepted, room.accepting)
-        self._queue.update_room(link.index, report)
+        self._queue.update_room(link.name, report)
         self._dispatch()
 
     def replica_lost(self, link: ReplicaLink) -> None:
-        """A replica's process is gone; its streams break by themselves."""
-        self._links.pop(link.index, None)
-        self._queue.remove_replica(link.index)
+        """A replica is gone; its streams break by themselves."""
+        self._links.pop(link.name, None)
+        self._queue.remove_replica(link.name)
+        self._dispatch()  # what it was kept for may go to others now
 
     def give_up(self, reason: str) -> None:
         """No replica will serve any more: whatever waits fails, and so does what comes."""
@@ -101,12 +104,21 @@ class Dispatcher:
                 choice.granted.set_exception(Unavailable(reason))
 
     def _dispatch(self) -> None:
-        for request, index in self._queue.dispatch(self._clock()):
+        for request, fingerprint in self._resumed.values():
+            request.excluded = self._others(fingerprint)
+        for request, name in self._queue.dispatch(self._clock()):
             choice: Choice = request.payload
             if choice.granted is not None and not choice.granted.done():
-                choice.granted.set_result(self._links[index])  # type: ignore[index]
+                choice.granted.set_result(self._links[name])  # type: ignore[index]
             else:  # cancelled in this very turn of the loop
-                self._queue.settle(index, choice.sequence_id)
+                self._queue.settle(name, choice.sequence_id)
+
+    def _others(self, fingerprint: str) -> frozenset[str]:
+        """Replicas that would go on with other bits, while there is one that serves and would not."""
+        same = {name for name, link in self._links.items() if link.fingerprint == fingerprint}
+        if not any(self._links[name].state is ReplicaState.SERVING for name in same):
+            return frozenset()
+        return frozenset(self._links.keys() - same)
 
     # ---- choices
 
@@ -128,7 +140,7 @@ class Dispatcher:
                         return
                 finally:
                     self._running -= 1
-                    self._queue.settle(link.index, choice.sequence_id)
+                    self._queue.settle(link.name, choice.sequence_id)
                     self._dispatch()
                 if choice.close_if_complete():
                     return
@@ -153,6 +165,8 @@ class Dispatcher:
         )
         self._queue.put(request, resumed=True)  # the bound has been kept by `check_room`
         self._waiting[choice.sequence_id] = choice
+        if choice.output.token_ids:
+            self._resumed[choice.sequence_id] = request, choice.fingerprint
         self._dispatch()
 
     async def _granted(self, choice: Choice) -> ReplicaLink:
@@ -160,18 +174,23 @@ class Dispatcher:
         assert choice.granted is not None
         link = await choice.granted
         choice.granted = None
-        del self._waiting[choice.sequence_id]
+        self._unlist(choice)
         return link
+
+    def _unlist(self, choice: Choice) -> None:
+        """It does not wait any more."""
+        del self._waiting[choice.sequence_id]
+        self._resumed.pop(choice.sequence_id, None)
 
     def release(self, choice: Choice) -> None:
         """Takes a choice that will not run after all out of the queue, at once. Idempotent."""
         granted, choice.granted = choice.granted, None
         if granted is None:
             return
-        del self._waiting[choice.sequence_id]
+        self._unlist(choice)
         if self._queue.cancel(choice.sequence_id) is None and granted.done() and not granted.cancelled():
             if granted.exception() is None:  # it was counted as sent
-                self._queue.settle(granted.result().index, choice.sequence_id)
+                self._queue.settle(granted.result().name, choice.sequence_id)
             self._dispatch()
 
     async def _follow(self, choice: Choice, link: ReplicaLink) -> bool:
@@ -193,10 +212,13 @@ class Dispatcher:
         try:
             async for response in call:
                 self._observe(choice, len(response.token_ids))
-                choice.accept(response)
+                goes_on = choice.accept(response)
                 if choice.usage is not None:
                     return True
-            raise InternalError(f"replica {link.index} ended a stream without a word")
+                if not goes_on:
+                    self._observer.failover()
+                    return False
+            raise InternalError(f"replica {link.name} ended a stream without a word")
         except grpc.aio.AioRpcError as error:
             self._judge(choice, link, error)
             return False
@@ -219,22 +241,28 @@ class Dispatcher:
             raise DeadlineExceeded("the deadline passed while the request was running")
         if code is grpc.StatusCode.ABORTED:  # its verdict on this very sequence, in whatever state it is itself
             raise InternalError(details)
-        if code is grpc.StatusCode.UNAVAILABLE or link.state is not ReplicaState.SERVING:
+        if _not_taken(error):
+            self._out_of_use(link)
+        elif code in _LOST or link.state is not ReplicaState.SERVING:
             self._replica_failed(choice, link, details)
         elif code is not grpc.StatusCode.RESOURCE_EXHAUSTED:
-            log.error("replica %d failed choice %s: %s %s", link.index, choice.sequence_id, code.name, details)
-            raise InternalError(f"replica {link.index} failed: {details}")
+            log.error("replica %s failed choice %s: %s %s", link.name, choice.sequence_id, code.name, details)
+            raise InternalError(f"replica {link.name} failed: {details}")
 
     def _replica_failed(self, choice: Choice, link: ReplicaLink, details: str) -> None:
         """Returns when the choice should go on elsewhere; raises Unavailable when that has been tried enough."""
-        self._queue.remove_replica(link.index)  # until it speaks again: the next choice must not run into it
-        link.refresh()
+        self._out_of_use(link)
         choice.failovers += 1
         choice.fruitless += 1
         self._observer.failover()
-        log.warning("choice %s lost replica %d: %s", choice.sequence_id, link.index, details)
+        log.warning("choice %s lost replica %s: %s", choice.sequence_id, link.name, details)
         if choice.fruitless >= MAX_FRUITLESS:
             raise Unavailable(f"{choice.fruitless} replicas in a row were lost under this request: {details}")
+
+    def _out_of_use(self, link: ReplicaLink) -> None:
+        """Until it speaks again: the next choice must not run into it."""
+        self._queue.remove_replica(link.name)
+        link.refresh()
 
     def _observe(self, choice: Choice, count: int) -> None:
         if not count:
@@ -246,3 +274,9 @@ class Dispatcher:
         else:
             self._observer.next_tokens(choice, count, now)
         choice.last_token = now
+
+
+def _not_taken(error: grpc.aio.AioRpcError) -> bool:
+    """Whether the replica has refused a sequence without running any of it: then it is not to blame."""
+    metadata: Any = error.trailing_metadata()  # grpc.aio.Metadata; its stubs know it as a tuple
+    return metadata is not None and "vajra-not-taken" in metadata

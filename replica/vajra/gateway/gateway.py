@@ -14,10 +14,10 @@ from vajra.gateway.choice import Choice
 from vajra.gateway.dispatcher import Dispatcher
 from vajra.gateway.errors import DuplicateRequest, InvalidRequest, RequestError, Unavailable
 from vajra.gateway.generation import Generation
+from vajra.gateway.local_replicas import LocalReplicas
 from vajra.gateway.observation import Observation
 from vajra.gateway.replica_link import ReplicaLink
-from vajra.gateway.replica_process import ReplicaLauncher
-from vajra.gateway.replica_set import Change, ReplicaSet
+from vajra.gateway.replica_set import Change, ReplicaSet, ReplicaSource
 from vajra.gateway.request import Delta, GenerateRequestData, ModelInfo
 from vajra.gateway.stream import MAX_UNREAD, DeltaStream
 from vajra.gateway.support import check
@@ -31,12 +31,12 @@ MAX_WAITING = 1024  # sequences in the queue
 
 
 class Gateway:
-    """The reference's LLMReplicaSetController for local replicas. All of it belongs to the loop that calls `start`.
+    """The reference's LLMReplicaSetController. All of it belongs to the loop that calls `start`.
 
     Args:
         deployment: what to serve; ConfigError for what this version does not implement.
         progress: called as (stage, done, total) while the model is fetched and loaded, from any thread.
-        launcher: replicas that were started already (their processes load while this one imports).
+        source: the replicas; None starts them here.
         max_waiting: sequences that may wait for a replica; more are refused with Overloaded.
         max_unread: tokens and alternatives kept for a client that does not read; more cut it off.
     """
@@ -46,28 +46,32 @@ class Gateway:
         deployment: VajraDeployment,
         *,
         progress: Callable[[str, int, int], None] | None = None,
-        launcher: ReplicaLauncher | None = None,
+        source: ReplicaSource | None = None,
         max_waiting: int = MAX_WAITING,
         max_unread: int = MAX_UNREAD,
     ) -> None:
-        check(deployment)
+        in_cluster = source is not None and not source.owned
+        check(deployment, in_cluster=in_cluster)
         self.deployment = deployment
         self.model: ModelInfo | None = None  # known soon after `start`
         self.tokenizer: Tokenizer | None = None  # None also for a model that has none
-        self.notices: list[str] = local_notices(deployment)
+        self.notices: list[str] = [] if in_cluster else local_notices(deployment)
         self.ready = False  # whether requests are taken
-        self.draining = False
+        self.leaving = False  # they are, but should go elsewhere
+        self.draining = False  # they are not any more
+        self.last_opened = 0.0  # when the last one came, on the loop's clock
         self._progress = progress
-        self._launcher = launcher
+        self._source = source
         self._max_waiting, self._max_unread = max_waiting, max_unread
         self._change = Change()  # of `ready` or a replica
-        self._replicas = ReplicaSet(self._change, progress)
+        self._replicas: ReplicaSet | None = None
         self._pool: TokenizerPool | None = None
         self._admission: Admission
         self._dispatcher: Dispatcher
         self._observation: Observation | None = None
         self._generations: set[Generation] = set()
         self._ids: set[str] = set()
+        self._opening = 0  # requests that are looked at
         self._tokenizing = 0  # choices whose prompts are being tokenized
         self._idle = asyncio.Event()
         self._idle.set()
@@ -75,25 +79,24 @@ class Gateway:
     # ---- life
 
     async def start(self) -> None:
-        """Starts the replicas and loads the tokenizer; returns when the first replica serves.
+        """Loads the tokenizer and follows the replicas; where they run here, returns when the first one serves.
 
         Raises ModelError, or StartupError when every replica failed before it served.
         """
-        config = self.deployment.replica_set_config
-        if self._launcher is None:
-            self._launcher = ReplicaLauncher(self.deployment.to_dict(), config.num_replicas)
-            self._launcher.start_all()
+        if self._source is None:
+            self._source = LocalReplicas.launch(self.deployment)
         try:
             resolved, self.tokenizer = await asyncio.to_thread(self._load)
             self.model = self._model_info(resolved)
             self._observation = Observation(self.model.name)
             if self.tokenizer is not None:
-                self._pool = TokenizerPool(self.tokenizer, self._launcher.spec_file, config.num_tokenizer_workers)
+                workers = self.deployment.replica_set_config.num_tokenizer_workers
+                self._pool = TokenizerPool(self.tokenizer, self.deployment.to_dict(), workers)
             self._admission = Admission(self.model, self.tokenizer, self._pool)
             prioritizer = prioritizers.create(self.deployment.prioritizer_config)
             self._dispatcher = Dispatcher(prioritizer, self._max_waiting, self._observation)
-            self._replicas.start(self._launcher, self.deployment.spec.recovery, self._dispatcher)
-            await self._replicas.served()
+            self._replicas = ReplicaSet(self._source, self._dispatcher, self._change, self._progress)
+            await self._replicas.start()
         except BaseException:
             await self.stop(kill=True)
             raise
@@ -109,45 +112,83 @@ class Gateway:
         self._change.announce()
         try:
             async with asyncio.timeout(grace):
-                await self._idle.wait()
+                await self.wait_idle()
         except TimeoutError:
-            for generation in self._generations:
-                generation.abort()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1.0):  # readers take the last words
-                    await self._idle.wait()
+            await self.abort()
+
+    def retire(self) -> None:
+        """Tells load balancers to look elsewhere; requests are taken all the same."""
+        self.leaving = True
+        self._change.announce()
+
+    async def wait_idle(self) -> None:
+        """Until no request is in flight."""
+        await self._idle.wait()
+
+    async def abort(self) -> None:
+        """Ends what is in flight with FinishReason.ABORTED."""
+        for generation in self._generations:
+            generation.abort()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):  # readers take the last words
+                await self.wait_idle()
+
+    def apply(self, deployment: VajraDeployment) -> None:
+        """Takes live settings over."""
+        self.deployment = deployment
+        if self._pool is not None:
+            self._pool.resize(deployment.replica_set_config.num_tokenizer_workers)
 
     async def stop(self, *, kill: bool = False) -> None:
         """Ends everything, replicas at once with `kill`; what is in flight fails with Unavailable. Idempotent."""
         self.ready, self.draining = False, True
         for generation in list(self._generations):
             generation.stream.fail(Unavailable("the server has stopped"))
-        await self._replicas.stop(kill=kill)
+        if self._source is not None:
+            await self._source.stop(kill=kill)
         if self._pool is not None:
             await self._pool.close()
-        if self._launcher is not None:
-            self._launcher.close()
         self._change.announce()
 
     @property
     def serving(self) -> bool:
         """Whether a replica takes sequences now."""
-        return self._replicas.serving
+        return self._replicas is not None and self._replicas.serving
 
     @property
     def healthy(self) -> bool:
         """Whether a load balancer should send requests here."""
-        return self.ready and self.serving
+        return self.ready and self.serving and not self.leaving
+
+    @property
+    def proven(self) -> bool:
+        """Whether requests are taken, and a replica has ever served: then they are answered, be it later."""
+        return self.ready and self._replicas is not None and self._replicas.has_served
+
+    @property
+    def message(self) -> str:
+        """Why requests have to wait; empty when they do not."""
+        return self._replicas.message if self._replicas is not None else "the model is still loading"
+
+    @property
+    def num_running(self) -> int:
+        """Sequences that a replica has."""
+        return self._dispatcher.num_running if self._replicas is not None else 0
+
+    @property
+    def num_waiting(self) -> int:
+        """Sequences that wait for a replica."""
+        return self._dispatcher.num_waiting if self._replicas is not None else 0
 
     @property
     def fingerprint(self) -> str:
         """Numerics fingerprint of a replica that serves, else of one that did."""
-        return self._replicas.fingerprint
+        return self._replicas.fingerprint if self._replicas is not None else ""
 
     @property
     def replicas(self) -> Sequence[ReplicaLink]:
-        """The replicas, by index."""
-        return self._replicas.links
+        """The replicas, by index or in the order in which they were found."""
+        return self._replicas.links if self._replicas is not None else ()
 
     @property
     def next_change(self) -> asyncio.Event:
@@ -155,7 +196,8 @@ class Gateway:
         return self._change.next
 
     async def failed(self) -> str:
-        """Waits until no replica will ever serve again; why."""
+        """Waits until no replica will ever serve again, after `start`; why."""
+        assert self._replicas is not None
         return await self._replicas.failed()
 
     async def scrape(self) -> bytes:
@@ -179,29 +221,37 @@ class Gateway:
 
     async def open(self, requests: Sequence[GenerateRequestData]) -> Generation:
         """Checks, tokenizes and queues requests, whose choices share one stream. Whoever takes it must close it."""
-        arrival = asyncio.get_running_loop().time()
+        arrival = self.last_opened = asyncio.get_running_loop().time()
+        self._opening += 1
+        self._idle.clear()
         try:
-            self._check_state()
-            checked = [self._admission.check(request) for request in requests]
-            total = sum(each.params.n for each in checked)
-            if total > self._max_waiting:
-                raise InvalidRequest(
-                    f"{total} choices at once (prompts times n); at most {self._max_waiting} fit into the queue: "
-                    "send them in several requests",
-                    requests[0].names("prompt" if checked[0].params.n == 1 else "n").partition("[")[0],
-                )
-            self._dispatcher.check_room(self._tokenizing + total)
-            ids = self._take_ids(requests)
-            try:
-                admitted = await self._admit(checked, total)
-                self._check_state()
-                self._dispatcher.check_room(total)
-            except BaseException:
-                self._ids.difference_update(ids)
-                raise
+            return await self._open(requests, arrival)
         except RequestError as error:
             if self._observation is not None:
                 self._observation.refused(error)
+            raise
+        finally:
+            self._opening -= 1
+            self._settle()
+
+    async def _open(self, requests: Sequence[GenerateRequestData], arrival: float) -> Generation:
+        self._check_state()
+        checked = [self._admission.check(request) for request in requests]
+        total = sum(each.params.n for each in checked)
+        if total > self._max_waiting:
+            raise InvalidRequest(
+                f"{total} choices at once (prompts times n); at most {self._max_waiting} fit into the queue: "
+                "send them in several requests",
+                requests[0].names("prompt" if checked[0].params.n == 1 else "n").partition("[")[0],
+            )
+        self._dispatcher.check_room(self._tokenizing + total)
+        ids = self._take_ids(requests)
+        try:
+            admitted = await self._admit(checked, total)
+            self._check_state()
+            self._dispatcher.check_room(total)
+        except BaseException:
+            self._ids.difference_update(ids)
             raise
         generation = Generation(ids, arrival, self._ended)
         stream = DeltaStream(total, max_unread=self._max_unread, on_failure=generation.cancel)
@@ -217,7 +267,6 @@ class Gateway:
                 stream=stream,
             )
         self._generations.add(generation)
-        self._idle.clear()
         generation.start(stream, choices, self._dispatcher)
         return generation
 
@@ -280,5 +329,8 @@ class Gateway:
         self._ids.difference_update(generation.request_ids)
         if self._observation is not None:
             self._observation.ended(generation)
-        if not self._generations:
+        self._settle()
+
+    def _settle(self) -> None:
+        if not (self._generations or self._opening):
             self._idle.set()

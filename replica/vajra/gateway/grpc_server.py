@@ -14,6 +14,8 @@ from vajra.gateway.grpc_service import SERVICE, InferenceService
 from vajra.gateway.listener import url_host
 
 MAX_MESSAGE_BYTES = 16 << 20
+_LAST_WORDS_SECONDS = 2.0  # once nothing is in flight
+_FOR_EVER = 1e6
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", -1),
@@ -25,17 +27,22 @@ _OPTIONS = (
 
 
 class GrpcServer:
-    """Serves a gateway on `host`:`port` (0: any free one). `port` is the real one after `start`."""
+    """Serves a gateway on `host`:`port` (0: any free one). `port` is the real one after `start`.
 
-    def __init__(self, gateway: Gateway, host: str, port: int, api_key: str | None) -> None:
+    After `max_age` seconds a connection's client is told to open another one for what comes next; 0: never.
+    """
+
+    def __init__(self, gateway: Gateway, host: str, port: int, api_key: str | None, *, max_age: float = 0.0) -> None:
         self.host, self.port = host, port
         self._gateway = gateway
-        self._server = grpc.aio.server(options=_OPTIONS)
+        age = (("grpc.max_connection_age_ms", int(max_age * 1000)),) if max_age else ()
+        self._server = grpc.aio.server(options=(*_OPTIONS, *age))
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._server.add_generic_rpc_handlers((InferenceService(gateway, api_key).handler(),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
         self._follower: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Listens; health is NOT_SERVING until the gateway is well. Raises StartupError for a port in use."""
@@ -50,11 +57,17 @@ class GrpcServer:
         await self._server.start()
         self._follower = asyncio.create_task(self._follow())
 
-    async def stop(self, grace: float) -> None:
-        """Refuses new calls at once and cuts the others after `grace` seconds."""
+    def close(self) -> None:
+        """Takes no connection any more and tells clients to leave; their calls go on until `stop`."""
+        self._closing = asyncio.create_task(self._server.stop(_FOR_EVER))
+
+    async def stop(self, *, at_once: bool) -> None:
+        """Refuses new calls at once, and cuts the others, which have time for last words unless `at_once`."""
         if self._follower is not None:
             self._follower.cancel()
-        await self._server.stop(grace)
+        await self._server.stop(0.0 if at_once else _LAST_WORDS_SECONDS)
+        if self._closing is not None:
+            await self._closing
 
     async def _follow(self) -> None:
         while True:

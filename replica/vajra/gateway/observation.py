@@ -81,7 +81,7 @@ class Observation:
 async def _sample(link: ReplicaLink) -> ReplicaSample:
     status = await link.status() if link.state is ReplicaState.SERVING else None
     return ReplicaSample(
-        replica=str(link.index),
+        replica=link.name,
         state=link.state.value,
         restarts=link.restarts,
         running=status.running if status else 0,

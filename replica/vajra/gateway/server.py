@@ -1,11 +1,12 @@
-"""A running server: gateway, faces and signals."""
+"""A running gateway: faces and signals, from the start to the last word."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
 
 from vajra.config import VajraDeployment
 from vajra.gateway.endpoints import Endpoints, Progress
@@ -13,10 +14,19 @@ from vajra.gateway.errors import StartupError
 from vajra.gateway.gateway import Gateway
 from vajra.gateway.grpc_server import GrpcServer
 from vajra.gateway.listener import url_host
+from vajra.gateway.local_replicas import LocalReplicas
 from vajra.gateway.openai.server import HttpServer
 from vajra.gateway.replica_process import ReplicaLauncher
 
-_GRPC_GRACE = 2.0  # seconds for last words, once nothing is in flight
+
+class Face(Protocol):
+    """Something that answers on a port."""
+
+    async def start(self) -> None:
+        """Begins to answer."""
+
+    async def stop(self, *, at_once: bool) -> None:
+        """Ends, with time for last words unless `at_once`."""
 
 
 class Signals:
@@ -35,7 +45,7 @@ class Signals:
         (self.now if self.stop.is_set() else self.stop).set()
 
 
-async def run(
+async def serve_here(
     deployment: VajraDeployment,
     *,
     launcher: ReplicaLauncher,
@@ -46,17 +56,32 @@ async def run(
     progress: Progress | None,
     on_ready: Callable[[Endpoints], None] | None,
 ) -> int:
-    """See `serve`. The faces answer from the start: health says NOT_SERVING until the model is there."""
-    signals = Signals()
-    gateway = Gateway(deployment, launcher=launcher, progress=progress)
+    """See `serve`: a gateway and its replicas on one machine."""
+    gateway = Gateway(deployment, source=LocalReplicas(launcher, deployment.spec.recovery), progress=progress)
     http = HttpServer(gateway, listener, api_key)
     grpc = GrpcServer(gateway, host, grpc_port, api_key)
+
+    def ready() -> None:
+        if on_ready is not None:
+            on_ready(_endpoints(gateway, host, listener.getsockname()[1], grpc.port))
+
+    return await run(gateway, (http, grpc), leave=gateway.drain, on_ready=ready)
+
+
+async def run(
+    gateway: Gateway, faces: Sequence[Face], *, leave: Callable[[], Awaitable[None]], on_ready: Callable[[], None]
+) -> int:
+    """Serves until a signal, which `leave` answers to; a second one is immediate. Returns the exit status.
+
+    The faces answer from the start: health says NOT_SERVING until the model is there.
+    """
+    signals = Signals()
     status = 0
     try:
         starting = asyncio.create_task(gateway.start())
         try:
-            await http.start()
-            await grpc.start()
+            for face in faces:
+                await face.start()
         except BaseException:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
@@ -64,23 +89,19 @@ async def run(
         if not await _first(starting, signals.stop):
             return 0
         starting.result()
-        if on_ready is not None:
-            on_ready(_endpoints(gateway, host, listener.getsockname()[1], grpc.port))
+        on_ready()
         if await _first(failure := asyncio.create_task(gateway.failed()), signals.stop):
             raise StartupError(failure.result())
-        if not await _first(asyncio.create_task(gateway.drain()), signals.now):
+        if not await _first(asyncio.ensure_future(leave()), signals.now):
             status = 128 + signals.number
     finally:
         at_once = signals.now.is_set()
         await gateway.stop(kill=at_once)
-        if at_once:
-            await grpc.stop(0.0)  # it must not outlive the loop
-        else:
-            await asyncio.gather(http.stop(), grpc.stop(_GRPC_GRACE))
+        await asyncio.gather(*(face.stop(at_once=at_once) for face in faces))
     return status
 
 
-async def _first(task: asyncio.Task[object], event: asyncio.Event) -> bool:
+async def _first(task: asyncio.Future[Any], event: asyncio.Event) -> bool:
     """Waits for either; True when the task is done. Otherwise it is cancelled."""
     waiter = asyncio.create_task(event.wait())
     try:

@@ -43,10 +43,10 @@ def serve(
             launcher.start_all()
             import asyncio
 
-            from vajra.gateway.server import run
+            from vajra.gateway.server import serve_here
 
             return asyncio.run(
-                run(
+                serve_here(
                     deployment,
                     launcher=launcher,
                     listener=listener,

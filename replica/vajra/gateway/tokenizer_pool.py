@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import array
 import asyncio
+import json
 import logging
 import subprocess
 import sys
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from vajra.gateway.errors import InternalError
 from vajra.gateway.tokenizer_worker import ADD_SPECIAL_TOKENS, FAILED, HEADER, read_frame
@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 # another process and back costs, and the tokenizer (Rust) releases the interpreter's lock while it works.
 INLINE_CHARACTERS = 4096
 IDLE_SECONDS = 60.0  # a worker without work goes, and gives its memory back
+MAX_WORKERS = 1024  # the most that a deployment may ask for
 _ATTEMPTS = 3
 
 
@@ -42,11 +43,12 @@ class _Job:
 class TokenizerPool:
     """Encodes texts: short ones in place, long ones in worker processes that the loop waits for."""
 
-    def __init__(self, tokenizer: Encoder, spec_file: Path, max_workers: int) -> None:
+    def __init__(self, tokenizer: Encoder, manifest: dict[str, Any], max_workers: int) -> None:
+        """`manifest` is the deployment that the workers load the same tokenizer for."""
         self._tokenizer = tokenizer
-        self._spec_file = spec_file
+        self._manifest = json.dumps(manifest).encode()
         self._max_workers = max_workers
-        self._threads = ThreadPoolExecutor(max(1, max_workers), thread_name_prefix="tokenizer")
+        self._threads = ThreadPoolExecutor(MAX_WORKERS, thread_name_prefix="tokenizer")  # started as workers are
         self._jobs: deque[_Job] = deque()
         self._arrived = asyncio.Event()
         self._idle = 0
@@ -56,6 +58,11 @@ class TokenizerPool:
     def num_workers(self) -> int:
         """Processes there are now."""
         return len(self._tasks)
+
+    def resize(self, max_workers: int) -> None:
+        """Another bound; workers beyond it go as soon as they have nothing to do."""
+        self._max_workers = max_workers
+        self._arrived.set()
 
     async def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         """Token ids. Raises ValueError for a text that is no Unicode, InternalError when workers keep dying."""
@@ -87,36 +94,51 @@ class TokenizerPool:
             task.add_done_callback(self._tasks.discard)
 
     async def _next(self) -> _Job | None:
-        """The next job that someone still waits for, or None after a while without any."""
+        """The next job that someone still waits for; None after a while without any, or when workers are to go."""
         self._idle += 1
         try:
             async with asyncio.timeout(IDLE_SECONDS):
-                while True:
+                while not self._is_surplus():
                     while self._jobs:
                         job = self._jobs.popleft()
                         if not job.done.done():
                             return job
                     self._arrived.clear()
                     await self._arrived.wait()
+                return None
         except TimeoutError:
             return None
         finally:
             self._idle -= 1
 
+    def _is_surplus(self) -> bool:
+        """Whether there is one worker too many: then it is this one, and its place is given up at once."""
+        surplus = len(self._tasks) > self._max_workers
+        if surplus:
+            self._give_up_place()
+        return surplus
+
+    def _give_up_place(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.discard(task)
+
     async def _work(self) -> None:
         """One worker process, from its first job to idleness or death. A thread talks to it, for pipes block."""
-        command = [sys.executable, "-m", "vajra.gateway.tokenizer_worker", str(self._spec_file)]
+        command = [sys.executable, "-m", "vajra.gateway.tokenizer_worker"]
         process = subprocess.Popen(  # noqa: ASYNC220 (exec is quick; asyncio's own would race for the exit status)
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         loop = asyncio.get_running_loop()
+        manifest = self._manifest
         try:
             while (job := await self._next()) is not None:
                 if process.poll() is not None:  # it died while it had nothing to do: the job is not to blame
                     self._hand_over(job)
                     return
+                first, manifest = manifest, b""
                 try:
-                    ids = await loop.run_in_executor(self._threads, _exchange, process, job)
+                    ids = await loop.run_in_executor(self._threads, _exchange, process, first, job)
                 except (OSError, EOFError):
                     self._retry(job)
                     return
@@ -139,16 +161,17 @@ class TokenizerPool:
 
     def _hand_over(self, job: _Job) -> None:
         """Queues a job again. This worker is on its way out: its place is free for the one that follows."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.discard(task)
+        self._give_up_place()
         self._put(job)
 
 
-def _exchange(process: subprocess.Popen[bytes], job: _Job) -> list[int]:
-    """Sends a text and waits for its ids. Raises OSError or EOFError when the worker dies."""
+def _exchange(process: subprocess.Popen[bytes], manifest: bytes, job: _Job) -> list[int]:
+    """Sends the manifest, which goes before the first text, and a text, and waits for its ids. Raises OSError or
+    EOFError when the worker dies."""
     assert process.stdin is not None
     assert process.stdout is not None
+    if manifest:
+        process.stdin.write(HEADER.pack(0, len(manifest)) + manifest)
     process.stdin.write(HEADER.pack(job.flags, len(job.text)) + job.text)
     process.stdin.flush()
     frame = read_frame(process.stdout)

@@ -1,8 +1,8 @@
 """`python -m vajra.gateway.tokenizer_worker`: one tokenizer, fed through stdin, answering on stdout.
 
-Exec'ed, never forked: the gateway holds gRPC threads. One text at a time: a frame is a little-endian (flags, length)
-header and that many bytes: UTF-8 text down, uint32 ids up, so that a long prompt costs neither side an object per
-token on the wire. The end of stdin is the end of the worker.
+Exec'ed, never forked: the gateway holds gRPC threads. A frame is a little-endian (flags, length) header and that many
+bytes. The first one is the deployment as JSON; then come texts, one at a time: UTF-8 down, uint32 ids up, so that a
+long prompt costs neither side an object per token on the wire. The end of stdin is the end of the worker.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 import signal
 import struct
 import sys
-from pathlib import Path
 from typing import IO
 
 HEADER = struct.Struct("<II")  # flags, bytes
@@ -30,7 +29,10 @@ def main() -> int:
     from vajra.config import VajraDeployment
     from vajra.models import load_tokenizer, resolve
 
-    deployment = VajraDeployment.from_dict(json.loads(Path(sys.argv[1]).read_text()))
+    frame = read_frame(requests)
+    if frame is None:
+        return 0
+    deployment = VajraDeployment.from_dict(json.loads(frame[1]))
     tokenizer = load_tokenizer(resolve(deployment.replica_config.model_config))
     while (frame := read_frame(requests)) is not None:
         flags, data = frame

@@ -21,7 +21,7 @@ _E2E = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600
 class ReplicaSample:
     """One replica at the time of a scrape."""
 
-    replica: str  # its index
+    replica: str  # its index, or its address
     state: str  # one of the states given to ServingMetrics
     restarts: int
     running: int
@@ -70,7 +70,9 @@ class ServingMetrics:
         self._requests[outcome].inc()
 
     def sample(self, replicas: Sequence[ReplicaSample]) -> None:
-        """Takes the replicas' state for the scrape that follows."""
+        """Takes the replicas' state for the scrape that follows; those that are not there any more are forgotten."""
+        for gauge in (self._state, self._restarts, self._resident, self._queued, self._blocks, self._blocks_used):
+            gauge.clear()
         for r in replicas:
             for state in self._states:
                 self._state.labels(r.replica, state).set(float(state == r.state))

@@ -13,17 +13,26 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vajra.replica.limits import StreamLimits
 from vajra.replica.worker_process import WorkerProcess
 from vajra.worker.protocol import Init
 
+if TYPE_CHECKING:
+    from vajra.config import LiveSettings
+
 
 def _arguments() -> argparse.Namespace:
     limits = StreamLimits()
     parser = argparse.ArgumentParser(prog="python -m vajra.replica", description="One replica of a VajraDeployment.")
-    parser.add_argument("--spec-file", type=Path, required=True, help="VajraDeployment as JSON")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--spec-file", type=Path, help="VajraDeployment as JSON")
+    source.add_argument(
+        "--config-dir",
+        type=Path,
+        help="in a cluster: a folder with revision-$VAJRA_REVISION.json and live.json, as the operator keeps it",
+    )
     parser.add_argument("--listen", required=True, help="host:port or unix:/path for gRPC")
     parser.add_argument("--replica-index", type=int, default=0, help="for logs and names")
     parser.add_argument(
@@ -67,7 +76,18 @@ def main() -> int:
         level=os.environ.get("VAJRA_LOG_LEVEL", "INFO").upper(),
         format=f"%(asctime)s %(levelname)s replica {args.replica_index}: %(message)s",
     )
-    manifest: dict[str, Any] = json.loads(args.spec_file.read_text())
+    settings: LiveSettings | None = None
+    if args.config_dir is None:
+        manifest: dict[str, Any] = json.loads(args.spec_file.read_text())
+    else:
+        from vajra.config import ConfigError, LiveSettings
+
+        try:
+            settings = LiveSettings.from_folder(args.config_dir, os.environ.get("VAJRA_REVISION"))
+        except ConfigError as error:
+            print(error, file=sys.stderr)
+            return 2
+        manifest = settings.deployment.to_dict()
 
     def spawn() -> WorkerProcess:
         return WorkerProcess(Init(manifest, args.num_local_replicas, args.memory_bytes))
@@ -75,7 +95,7 @@ def main() -> int:
     worker = spawn()
     from vajra.replica.run import run
 
-    return run(manifest, worker, spawn, args)
+    return run(manifest, settings, worker, spawn, args)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import grpc
 
-from vajra.config import VajraDeployment
+from vajra.config import LiveSettings, UpdateRefused, VajraDeployment
 from vajra.dispatch.v1 import dispatch_pb2
 from vajra.inference.v1 import inference_pb2
 from vajra.replica.limits import StreamLimits
@@ -18,13 +18,14 @@ from vajra.replica.room import RoomStreams
 from vajra.replica.running import FINISH_ERROR, FINISH_REASONS, Running, logprob_message
 from vajra.replica.signals import Signal
 from vajra.replica.step_loop import StepLoop
-from vajra.replica.stream import StreamError, TokenStream
+from vajra.replica.stream import NotTaken, StreamError, TokenStream
 from vajra.replica.strikes import strike
 from vajra.replica.supervisor import Supervisor
 from vajra.replica.table import SequenceTable
 from vajra.replica.validation import InvalidRequest, check_run
+from vajra.replica.warm_up import BadLogits, WarmUp
 from vajra.replica.worker_process import WorkerProcess
-from vajra.scheduling import BlockManager, Sequence, prioritizers, schedulers
+from vajra.scheduling import BlockManager, ReplicaScheduler, Sequence, prioritizers, schedulers
 from vajra.worker.protocol import Free, Ready, Result, Token
 
 log = logging.getLogger(__name__)
@@ -45,12 +46,13 @@ class LLMBaseReplicaController:
 
     def __init__(
         self,
-        deployment: VajraDeployment,
+        settings: LiveSettings,
         worker: WorkerProcess,
         spawn: Callable[[], WorkerProcess],
         limits: StreamLimits,
     ) -> None:
-        self.deployment = deployment
+        self.settings = settings
+        self._started_with = settings.deployment  # what every worker is built by
         self._limits = limits
         self.phase = Phase.STARTING
         self.phase_changed = Signal()
@@ -60,16 +62,17 @@ class LLMBaseReplicaController:
         self.supervisor = Supervisor(
             worker,
             spawn,
-            deployment.spec.recovery,
+            settings.deployment.spec.recovery,
             on_ready=self._worker_ready,
             on_result=self._step_done,
             on_lost=self._worker_lost,
             on_failed=self._worker_failed,
         )
         self.room_streams = RoomStreams(self.room)
-        self._loop: StepLoop | None = None  # from the first time that the worker is ready
+        self._loop: StepLoop | None = None  # from the first time that a worker can serve
+        self._warm_up: WarmUp | None = None
         self._sequences = SequenceTable()
-        self._draining = False
+        self._retired = self._draining = False
 
     async def start(self) -> None:
         """Begins to serve as soon as the worker has loaded."""
@@ -79,6 +82,19 @@ class LLMBaseReplicaController:
         """Ends streams that are left and the worker."""
         self._fail_all(grpc.StatusCode.UNAVAILABLE, "the replica is stopping")
         await self.supervisor.stop()
+
+    @property
+    def deployment(self) -> VajraDeployment:
+        """What is in force."""
+        return self.settings.deployment
+
+    def apply(self, deployment: VajraDeployment) -> None:
+        """Takes live settings over between two steps. Raises UpdateRefused for what the engine has no buffers for."""
+        _check_buffers(self._started_with, deployment)
+        self.supervisor.recovery = deployment.spec.recovery
+        if self._loop is not None:
+            self._loop.scheduler.reconfigure(deployment.replica_config.scheduler_config)
+            self._loop.plan_soon()
 
     # ---- requests
 
@@ -121,13 +137,18 @@ class LLMBaseReplicaController:
             self._forget(self._loop, running)
             self._loop.plan_soon()
 
-    def drain(self, grace_seconds: float | None) -> int:
-        """Stops admission; sequences unfinished after `grace_seconds` are aborted. How many are in flight now."""
-        if not self._draining:
-            self._draining = True
+    def retire(self) -> None:
+        """Offers no room any more; a sequence that is on its way is still taken."""
+        if not self._retired:
+            self._retired = True
             if self.phase is not Phase.FAILED:
                 self._set_phase(Phase.DRAINING)
             self.room_streams.changed()
+
+    def drain(self, grace_seconds: float | None) -> int:
+        """Stops admission; sequences unfinished after `grace_seconds` are aborted. How many are in flight now."""
+        self.retire()
+        self._draining = True
         if grace_seconds is not None:
             asyncio.get_running_loop().call_later(max(0.0, grace_seconds), self._abort_all)
         return len(self._sequences)
@@ -137,15 +158,15 @@ class LLMBaseReplicaController:
         await self._sequences.wait_empty()
 
     def _admission(self) -> tuple[Ready, StepLoop]:
-        """Raises StreamError unless sequences are taken now."""
+        """Raises NotTaken unless sequences are taken now."""
         if self.phase is Phase.FAILED:
-            raise StreamError(grpc.StatusCode.UNAVAILABLE, f"this replica has failed: {self.message}")
+            raise NotTaken(f"this replica has failed: {self.message}")
         if self._draining:
-            raise StreamError(grpc.StatusCode.UNAVAILABLE, "this replica is draining; send the sequence to another one")
+            raise NotTaken("this replica is draining; send the sequence to another one")
         if self.model is None or self._loop is None:
             stage = self.supervisor.stages[-1] if self.supervisor.stages else None
             where = f"{stage.name} at {stage.progress:.0%}" if stage else "the worker is starting"
-            raise StreamError(grpc.StatusCode.UNAVAILABLE, f"this replica is not ready: {where}; try again soon")
+            raise NotTaken(f"this replica is not ready: {where}; try again soon")
         return self.model, self._loop
 
     def _forget(self, loop: StepLoop, running: Running) -> None:
@@ -171,6 +192,9 @@ class LLMBaseReplicaController:
     # ---- what the worker says
 
     def _step_done(self, result: Result) -> None:
+        if self._warm_up is not None:
+            self._warm_up_step(self._warm_up, result)
+            return
         assert self._loop is not None
         now = time.monotonic()
         self._loop.done(result)
@@ -202,25 +226,44 @@ class LLMBaseReplicaController:
             running.finish(FINISH_REASONS[token.finish], token.token_id, now)
 
     def _worker_ready(self, ready: Ready) -> None:
-        if self._loop is None:
-            config = self.deployment.replica_config
-            prioritizer = prioritizers.create(self.deployment.prioritizer_config)
-            blocks = BlockManager(ready.num_blocks, ready.block_size)
-            scheduler = schedulers.create(config.scheduler_config, blocks, prioritizer)
-            self._loop = StepLoop(scheduler, self.supervisor, self.room_streams.changed)
-        elif self.model is not None and _identity(ready) != _identity(self.model):
+        if self.model is not None and _identity(ready) != _identity(self.model):
             self._worker_failed(
                 f"the worker came back different: fingerprint {ready.fingerprint} with {ready.num_blocks} KV blocks, "
                 f"before {self.model.fingerprint} with {self.model.num_blocks}"
             )
             self.supervisor.give_up()
             return
-        self.model = ready
-        self._set_phase(Phase.DRAINING if self._draining else Phase.SERVING)
+        self.supervisor.enter("Warmup", 0.0)
+        self._warm_up = WarmUp(self._new_scheduler(ready), self.supervisor, ready)
+
+    def _warm_up_step(self, warm_up: WarmUp, result: Result) -> None:
+        try:
+            if not warm_up.done(result):
+                return
+        except BadLogits as error:
+            self._worker_failed(str(error))
+            self.supervisor.give_up()
+            return
+        self._warm_up = None
+        self.supervisor.enter("Warmup", 1.0)
+        self._serve(warm_up.model)
+
+    def _serve(self, model: Ready) -> None:
+        """A worker can serve: the first one, or another that goes on with all that is known."""
+        if self._loop is None:
+            self._loop = StepLoop(self._new_scheduler(model), self.supervisor, self.room_streams.changed)
+        self.model = model
+        self._set_phase(Phase.DRAINING if self._retired else Phase.SERVING)
         self._loop.connected([running.add_message() for running in self._sequences])
+
+    def _new_scheduler(self, model: Ready) -> ReplicaScheduler:
+        blocks = BlockManager(model.num_blocks, model.block_size)
+        prioritizer = prioritizers.create(self.deployment.prioritizer_config)
+        return schedulers.create(self.deployment.replica_config.scheduler_config, blocks, prioritizer)
 
     def _worker_lost(self, message: str) -> bool:
         guilty: list[Running] = []
+        self._warm_up = None
         if self._loop is not None:
             guilty, suspects = strike(self._sequences, self._loop.lost())
             self._loop.scheduler.isolate(suspects)
@@ -232,7 +275,7 @@ class LLMBaseReplicaController:
                 log.error("sequence %s: %s", running.sequence_id, verdict)
                 running.stream.fail(grpc.StatusCode.ABORTED, verdict)
                 self._forget(self._loop, running)
-            if not self._draining:
+            if not self._retired:
                 self._set_phase(Phase.RECOVERING, message)
         self.room_streams.changed()
         return bool(guilty)
@@ -281,6 +324,25 @@ class LLMBaseReplicaController:
     def notices(self) -> list[str]:
         """Lines that a user should know, beside those about the model."""
         return self._loop.notices if self._loop is not None else []
+
+
+def _check_buffers(started: VajraDeployment, wanted: VajraDeployment) -> None:
+    """Raises UpdateRefused for a batch larger than those that the engine's buffers were made for at its start."""
+    before, after = started.spec.scheduler.fixed_chunk, wanted.spec.scheduler.fixed_chunk
+    if before is None or after is None:
+        return
+    bounds = {
+        "maxBatchSize": (before.max_batch_size, after.max_batch_size),
+        "chunkSize": (before.chunk_size, after.chunk_size),
+    }
+    faults = [
+        f"spec.scheduler.fixedChunk.{name} is {value}: the engine's buffers were made for at most {limit} when the "
+        f"replica started"
+        for name, (limit, value) in bounds.items()
+        if value > limit
+    ]
+    if faults:
+        raise UpdateRefused(f"{'; '.join(faults)}. Stay within that, or restart the replica with the new settings.")
 
 
 def _identity(ready: Ready) -> tuple[str, int]:

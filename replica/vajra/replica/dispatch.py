@@ -11,10 +11,11 @@ import grpc
 
 from vajra.dispatch.v1 import dispatch_pb2, dispatch_pb2_grpc
 from vajra.replica.controller import LLMBaseReplicaController
-from vajra.replica.stream import StreamError
+from vajra.replica.stream import NotTaken, StreamError
 
 log = logging.getLogger(__name__)
 
+_NOT_TAKEN = (("vajra-not-taken", "1"),)
 _STATUS_SECONDS = 5.0  # how long a reader that was cut off has to take its status
 
 
@@ -29,7 +30,7 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
         try:
             running = self._controller.run(request)
         except StreamError as error:
-            await context.abort(error.code, str(error))
+            await context.abort(error.code, str(error), _NOT_TAKEN if isinstance(error, NotTaken) else ())
         stream = running.stream
         task = asyncio.current_task()
         assert task is not None

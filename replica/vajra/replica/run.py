@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from vajra.config import ConfigError, LLMBaseReplicaControllerConfig, VajraDeployment
+from vajra.config import ConfigError, LiveSettings, LLMBaseReplicaControllerConfig, VajraDeployment
 from vajra.replica.controller import LLMBaseReplicaController
 from vajra.replica.limits import StreamLimits
 from vajra.replica.server import serve
@@ -25,22 +25,29 @@ def _base(config: LLMBaseReplicaControllerConfig, *args: Any) -> LLMBaseReplicaC
 
 def run(
     manifest: dict[str, Any],
+    settings: LiveSettings | None,
     worker: WorkerProcess,
     spawn: Callable[[], WorkerProcess],
     args: argparse.Namespace,
 ) -> int:
-    """Serves until a signal. The exit status; 2 for a manifest that cannot be served."""
+    """Serves until a signal. The exit status; 2 for a manifest that cannot be served.
 
-    async def main() -> int:
+    `settings` come from a cluster's operator and belong to `manifest`; None: the manifest is all there is.
+    """
+
+    async def main(settings: LiveSettings) -> int:
         limits = StreamLimits(args.max_unread_bytes, args.max_unread_seconds)
-        controller = controllers.create(deployment.replica_config, deployment, worker, spawn, limits)
+        controller = controllers.create(settings.deployment.replica_config, settings, worker, spawn, limits)
         return await serve(
-            controller, args.listen, interactive=args.parent_fd is None, failed_seconds=args.failed_seconds
+            controller,
+            args.listen,
+            interactive=args.parent_fd is None,
+            failed_seconds=args.failed_seconds,
+            in_cluster=args.config_dir is not None,
         )
 
     try:
-        deployment = VajraDeployment.from_dict(manifest)
-        return asyncio.run(main())
+        return asyncio.run(main(settings or LiveSettings(VajraDeployment.from_dict(manifest))))
     except (ConfigError, NotImplementedError) as error:
         print(error, file=sys.stderr)
         worker.kill()

@@ -33,11 +33,13 @@ _OPTIONS = (
 )
 
 
-async def serve(controller: LLMBaseReplicaController, listen: str, *, interactive: bool, failed_seconds: float) -> int:
+async def serve(
+    controller: LLMBaseReplicaController, listen: str, *, interactive: bool, failed_seconds: float, in_cluster: bool
+) -> int:
     """Serves on `listen` ("host:port" or "unix:/path") until SIGTERM, then drains; `interactive`: until SIGINT too,
-    which is a parent's business otherwise. A replica that has failed says so for `failed_seconds`, in its status and,
-    unless a parent reads that and tells it on, in its log; then it exits. Returns the exit status: 0, 1 when it cannot
-    listen, EXIT_FAILED."""
+    which is a parent's business otherwise; `in_cluster`: it first waits for its callers to hear that it goes. A replica
+    that has failed says so for `failed_seconds`, in its status and, unless a parent reads that and tells it on, in its
+    log; then it exits. Returns the exit status: 0, 1 when it cannot listen, EXIT_FAILED."""
     signals = (signal.SIGTERM, signal.SIGINT) if interactive else (signal.SIGTERM,)
     server = grpc.aio.server(options=_OPTIONS)
     health_servicer = HealthServicer()
@@ -63,12 +65,10 @@ async def serve(controller: LLMBaseReplicaController, listen: str, *, interactiv
     follower = asyncio.create_task(_follow_health(health_servicer, controller))
     failure = asyncio.create_task(_exit_when_failed(controller, failed_seconds, stop, log_it=interactive))
     await stop.wait()
-    grace = float(controller.deployment.spec.drain.timeout_seconds)
-    in_flight = controller.drain(grace)
-    log.info("draining: %d sequences in flight, at most %.0f s", in_flight, grace)
-    for number in signals:  # a second signal means now
-        loop.add_signal_handler(number, lambda: controller.drain(0.0))
-    await controller.wait_idle()
+    now = asyncio.Event()  # a second signal means now
+    for number in signals:
+        loop.add_signal_handler(number, now.set)
+    await _drain(controller, now, in_cluster=in_cluster)
     failure.cancel()
     follower.cancel()
     controller.room_streams.end()
@@ -79,6 +79,23 @@ async def serve(controller: LLMBaseReplicaController, listen: str, *, interactiv
     if controller.phase is Phase.FAILED:
         return EXIT_FAILED
     return 0
+
+
+async def _drain(controller: LLMBaseReplicaController, now: asyncio.Event, *, in_cluster: bool) -> None:
+    """Until nothing is left: at the latest after the deployment's drain.timeoutSeconds, or when `now` is set."""
+    drain = controller.deployment.spec.drain
+    if in_cluster and controller.phase in (Phase.SERVING, Phase.RECOVERING):  # else nobody counts on it
+        controller.retire()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(now.wait(), drain.endpoint_grace_seconds)
+    in_flight = controller.drain(float(drain.timeout_seconds))
+    log.info("draining: %d sequences in flight, at most %d s", in_flight, drain.timeout_seconds)
+    idle, hurry = asyncio.create_task(controller.wait_idle()), asyncio.create_task(now.wait())
+    await asyncio.wait({idle, hurry}, return_when=asyncio.FIRST_COMPLETED)
+    if now.is_set():
+        controller.drain(0.0)
+    hurry.cancel()
+    await idle
 
 
 async def _exit_when_failed(

@@ -29,7 +29,7 @@ class Worker(Protocol):
 
 class StepLoop:
     """At most two steps are with the worker: one runs, one is queued, and the next is planned as soon as a result
-    comes. While the worker is not ready, sequences wait in the scheduler and nothing is sent."""
+    comes. Until a worker is connected, sequences wait in the scheduler and nothing is sent."""
 
     def __init__(self, scheduler: ReplicaScheduler, worker: Worker, on_planned: Callable[[], None]) -> None:
         """`on_planned` follows every planning: slots and blocks may have changed."""
@@ -39,23 +39,31 @@ class StepLoop:
         self._on_planned = on_planned
         self._in_flight: deque[Batch] = deque()
         self._outbox: list[ToWorker] = []
+        self._connected = False
         self._due = False
         self._audited = True
         self._audit_due: asyncio.TimerHandle | None = None
 
+    @property
+    def _open(self) -> bool:
+        """Whether there is somebody to send to: not between a worker's loss and the next one's warm-up."""
+        return self._connected and self._worker.ready
+
     def post(self, message: Add | Free) -> None:
         """Leaves with the next plans; a worker that is not there will be told everything by `connected`."""
         self._audited = False
-        if self._worker.ready:
+        if self._open:
             self._outbox.append(message)
 
     def connected(self, known: list[ToWorker]) -> None:
-        """A new worker is ready: it learns of the sequences that are `known`, and work goes on."""
+        """A new worker can serve: it learns of the sequences that are `known`, and work goes on."""
+        self._connected = True
         self._outbox = known
         self.plan()
 
     def lost(self) -> set[int]:
         """The worker is gone: everything waits again. Returns the sequences that it had steps of."""
+        self._connected = False
         had = {item.seq_id for batch in self._in_flight for item in batch.items}
         self._in_flight.clear()
         self._outbox.clear()
@@ -71,7 +79,7 @@ class StepLoop:
     def plan(self) -> None:
         """Plans and sends as many steps as may be in flight."""
         self._due = False
-        if self._worker.ready:
+        if self._open:
             while len(self._in_flight) < STEPS_IN_FLIGHT:
                 batch = self.scheduler.schedule(time.monotonic())
                 if not batch:

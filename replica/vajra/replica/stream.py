@@ -24,6 +24,13 @@ class StreamError(Exception):
         self.code = code
 
 
+class NotTaken(StreamError):
+    """Refuses a sequence of which nothing has run: the sender may give it to another replica at once."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(grpc.StatusCode.UNAVAILABLE, message)
+
+
 @dataclass(slots=True)
 class _Delta:
     token_ids: list[int] = field(default_factory=list)

@@ -123,6 +123,14 @@ class Supervisor:
         self.pending += plans
         self._worker.send(messages)
 
+    def enter(self, stage: str, progress: float) -> None:
+        """Startup is in `stage`, this far from 0 to 1; the stage before has ended."""
+        now = time.monotonic()
+        if self.stages[-1].name != stage:
+            self.stages[-1].update(1.0, now)
+            self.stages.append(Stage(stage, now))
+        self.stages[-1].update(progress, now)
+
     def _task(self, coroutine: Any) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
@@ -132,7 +140,7 @@ class Supervisor:
         self._fault = None
         self._stall = ""  # why we killed it
         self._oom_kills = oom_kills()
-        self.stages = []
+        self.stages = [Stage("ProcessStart", self._worker.started)]
         await self._worker.connect(self._receive, self._exited)
 
     def _receive(self, message: FromWorker) -> None:
@@ -146,11 +154,7 @@ class Supervisor:
             self.ready, self.message, self._ready_since = True, "", now
             self._on_ready(message)
         elif isinstance(message, Loading):
-            if not self.stages or self.stages[-1].name != message.stage:
-                if self.stages:
-                    self.stages[-1].update(1.0, now)
-                self.stages.append(Stage(message.stage, now))
-            self.stages[-1].update(message.progress, now)
+            self.enter(message.stage, message.progress)
         elif isinstance(message, Fault):
             self._fault = message
         elif not isinstance(message, Heartbeat):

@@ -20,6 +20,11 @@ class FixedChunkScheduler(ReplicaScheduler):
         super().__init__(blocks, prioritizer, max_batch_size=config.max_batch_size, max_tokens=config.chunk_size)
         self.config = config
 
+    def reconfigure(self, config: FixedChunkReplicaSchedulerConfig) -> None:
+        """Takes other bounds over; see ReplicaScheduler."""
+        self.config = config
+        self._bound(config.max_batch_size, config.chunk_size)
+
     def next_chunk(self, seq: Sequence, batch: Batch) -> int:
         """The rest of the prompt, cut to the rest of the budget."""
         return min(seq.prefill_end - seq.processed, self.config.chunk_size - batch.num_tokens)

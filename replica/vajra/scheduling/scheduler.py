@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from bisect import insort
 from collections.abc import Iterable
 from collections.abc import Sequence as SequenceABC
+from typing import Any
 
 from vajra.scheduling.batch import Batch, BatchItem, Room
 from vajra.scheduling.blocks import BlockManager, IntegrityError
@@ -34,10 +35,9 @@ class ReplicaScheduler(ABC):
     """
 
     def __init__(self, blocks: BlockManager, prioritizer: Prioritizer, *, max_batch_size: int, max_tokens: int) -> None:
-        """`max_tokens` is the most query tokens one batch may hold; residents are bounded by it too, so that
-        every decode fits into every batch."""
+        """`max_tokens` is the most query tokens one batch may hold."""
         self.blocks = blocks
-        self.slots = min(max_batch_size, max_tokens)
+        self._bound(max_batch_size, max_tokens)
         self._prioritizer = prioritizer
         self._sequences: dict[int, Sequence] = {}
         self._resident: list[Sequence] = []  # oldest first
@@ -45,6 +45,15 @@ class ReplicaScheduler(ABC):
         self._preempted: list[int] = []  # not yet told to the engine
         self._isolated: list[int] = []  # these run alone, one after another, each to its next token
         self._next_step = 0
+
+    def _bound(self, max_batch_size: int, max_tokens: int) -> None:
+        """Residents are bounded by both, so that every decode fits into every batch."""
+        self.slots = min(max_batch_size, max_tokens)
+
+    @abstractmethod
+    def reconfigure(self, config: Any) -> None:
+        """Takes another configuration of the same class over, from the next batch on. Nobody is preempted for it: under
+        lower bounds the residents stay, their decodes are in every batch, and nothing else is until they are fewer."""
 
     @abstractmethod
     def next_chunk(self, seq: Sequence, batch: Batch) -> int:

@@ -1,4 +1,4 @@
-"""From a deployment to an engine that has answered a step."""
+"""From a deployment to an engine."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from dataclasses import dataclass
 
 from vajra.config import VajraDeployment
 from vajra.engine import create_engine, kv_block_bytes
-from vajra.engine.api import BatchPlan, Engine, EngineOptions, FinishReason, PlanItem
-from vajra.engine.sampling import SamplingParams
-from vajra.models import ModelError, cache_dir, load
+from vajra.engine.api import Engine, EngineOptions
+from vajra.models import load
 from vajra.models.tensor import Tensor, WeightSource
 from vajra.worker.memory import num_kv_blocks
 from vajra.worker.protocol import Init, Ready
 from vajra.worker.resources import memory_limit_bytes, num_cores
-
-WARMUP_SEQ_ID = 0  # a controller counts from 1
 
 
 @dataclass(frozen=True)
@@ -65,9 +62,6 @@ def load_engine(init: Init, progress: Callable[[str, float], None]) -> LoadedEng
     weights = CountedWeights(model.weights, lambda part: progress("WeightLoad", part))
     engine = create_engine(model.spec, weights, options, native=native, cache_key=model.content_key)
     progress("WeightLoad", 1.0)
-    progress("Warmup", 0.0)
-    warm_up(engine)
-    progress("Warmup", 1.0)
     ready = Ready(
         fingerprint=engine.fingerprint,
         num_blocks=num_blocks,
@@ -112,21 +106,3 @@ def max_tokens_per_batch(scheduler_config: object) -> int:
         if isinstance(value, int):
             return value
     raise TypeError(f"{type(scheduler_config).__name__} names no chunk size")
-
-
-def warm_up(engine: Engine) -> None:
-    """One real step, so that a worker which says it is ready has computed something.
-
-    Raises ModelError when the step's logits are not finite.
-    """
-    engine.add_sequence(WARMUP_SEQ_ID, [0], 1, SamplingParams(temperature=0.0, max_tokens=1))
-    try:
-        result = engine.submit(BatchPlan(0, [PlanItem(WARMUP_SEQ_ID, 1, (0,))])).result()
-        if any(token.finish is FinishReason.ERROR for token in result.tokens):
-            raise ModelError(
-                "the model's first step gave logits of NaN or infinity: its weights are damaged, or overflow its "
-                f"dtype. Fetch the model again and empty {cache_dir() / 'packed'}, or serve it with dtype BFloat16 "
-                "or Float32."
-            )
-    finally:
-        engine.free_sequence(WARMUP_SEQ_ID)

@@ -50,7 +50,7 @@ class Free(msgspec.Struct, tag="free", array_like=True, frozen=True):
 
 
 class Loading(msgspec.Struct, tag="loading", array_like=True, frozen=True):
-    """Progress of startup: a stage (WeightDownload, WeightLoad, CollectiveInit, Warmup) and how far it is, 0 to 1."""
+    """Progress of startup: a stage (WeightDownload, WeightLoad, CollectiveInit) and how far it is, 0 to 1."""
 
     stage: str
     progress: float

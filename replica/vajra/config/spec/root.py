@@ -36,9 +36,11 @@ class VajraDeploymentSpec:
 
     reference: ClassVar[type] = LLMReplicaSetControllerConfig
 
-    replicas: StrictInt = option(default=1, ge=0, le=10000, change=Change.LIVE, reference="num_replicas")
+    replicas: StrictInt = option(
+        default=1, ge=0, le=10000, change=Change.LIVE, updatable=True, reference="num_replicas"
+    )
     tokenizer_workers: StrictInt = option(
-        default=10, ge=1, le=1024, change=Change.LIVE, reference="num_tokenizer_workers"
+        default=10, ge=1, le=1024, change=Change.LIVE, updatable=True, reference="num_tokenizer_workers"
     )
     controller: ControllerSection = option(
         default_factory=lambda: ControllerSection(type="Auto"), change=Change.RECREATE
@@ -56,19 +58,26 @@ class VajraDeploymentSpec:
     metrics: MetricsSection = option(default_factory=MetricsSection, change=Change.LIVE)
     resources: ResourcesSection = option(default_factory=ResourcesSection, change=Change.RECREATE, scope=Scope.CLUSTER)
     placement: PlacementSection = option(default_factory=PlacementSection, change=Change.RECREATE, scope=Scope.CLUSTER)
-    rollout: RolloutSection = option(default_factory=RolloutSection, change=Change.LIVE, scope=Scope.CLUSTER)
+    rollout: RolloutSection = option(
+        default_factory=RolloutSection, change=Change.LIVE, updatable=True, scope=Scope.CLUSTER
+    )
     drain: DrainSection = option(default_factory=DrainSection, change=Change.LIVE, updatable=True)
     recovery: RecoverySection = option(default_factory=RecoverySection, change=Change.LIVE, updatable=True)
     networking: NetworkingSection = option(default_factory=NetworkingSection, change=Change.RECREATE)
     autoscaling: AutoscalingSection | None = option(
         default=None,
         change=Change.LIVE,
+        updatable=True,
         scope=Scope.CLUSTER,
         advice="`replicas` is the number that runs locally",
         doc="Replicas by load; unset: off.",
     )
     suspend: StrictBool = option(
-        default=False, change=Change.LIVE, scope=Scope.CLUSTER, doc="Takes all pods away and keeps the rest."
+        default=False,
+        change=Change.LIVE,
+        updatable=True,
+        scope=Scope.CLUSTER,
+        doc="Takes all pods away and keeps the rest.",
     )
     image: StrictStr | None = option(
         default=None,

@@ -170,7 +170,9 @@ class SchedulerSection(Union):
         implemented=("FixedChunk",),
         advice="use type FixedChunk; its chunkSize bounds the time of a batch",
     )
-    fixed_chunk: FixedChunkSection | None = option(default_factory=when("FixedChunk", FixedChunkSection))
+    fixed_chunk: FixedChunkSection | None = option(
+        default_factory=when("FixedChunk", FixedChunkSection), updatable=True
+    )
     dynamic_chunk: DynamicChunkSection | None = option(default_factory=when("DynamicChunk", DynamicChunkSection))
     space_sharing: SpaceSharingSection | None = option(default_factory=when("SpaceSharing", SpaceSharingSection))
     profile: ProfileSection = option(default_factory=lambda: ProfileSection(type="Auto"))

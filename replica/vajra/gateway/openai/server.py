@@ -54,6 +54,7 @@ class HttpServer:
                 web.post("/v1/chat/completions", self._chat),
             ]
         )
+        app.on_response_prepare.append(self._send_elsewhere)
         # A client that goes away cancels its handler, and with it the request.
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS)
         self._server: asyncio.Server | None = None
@@ -63,11 +64,20 @@ class HttpServer:
         await self._runner.setup()
         self._server = await listen(self._runner, self._listener)
 
-    async def stop(self) -> None:
-        """Closes the socket at once, and connections that are busy after SHUTDOWN_SECONDS."""
+    def close(self) -> None:
+        """Takes no connection any more and closes those that are idle; the others after the answer under way."""
         if self._server is not None:
             self._server.close()
-        await self._runner.cleanup()
+        if self._runner.server is not None:
+            self._runner.server.pre_shutdown()
+
+    async def stop(self, *, at_once: bool) -> None:
+        """Closes the socket at once, and connections that are busy after SHUTDOWN_SECONDS, or with `at_once` never: the
+        process ends."""
+        if self._server is not None:
+            self._server.close()
+        if not at_once:
+            await self._runner.cleanup()
 
     # ---- endpoints
 
@@ -141,6 +151,12 @@ class HttpServer:
             "fingerprint": self._gateway.fingerprint,
             "notices": self._gateway.notices,
         }
+
+    async def _send_elsewhere(self, request: web.Request, response: web.StreamResponse) -> None:
+        """While the gateway leaves, every answer is its connection's last: the client's next one leads elsewhere."""
+        if self._gateway.leaving:
+            response.headers["Connection"] = "close"
+            response.force_close()
 
     @web.middleware
     async def _errors(self, request: web.Request, handler: _Handler) -> web.StreamResponse:

@@ -1,0 +1,53 @@
+"""A gateway as a pod: over replicas that DNS names, steered by control.v1."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Sequence
+
+from vajra.config import LiveSettings
+from vajra.gateway.control import ControlServer, GatewayControlService
+from vajra.gateway.departure import Departure
+from vajra.gateway.gateway import Gateway
+from vajra.gateway.grpc_server import GrpcServer
+from vajra.gateway.openai.server import HttpServer
+from vajra.gateway.remote_replicas import RemoteReplicas
+from vajra.gateway.server import run
+
+
+def serve_in_cluster(
+    settings: LiveSettings,
+    *,
+    replicas: Sequence[tuple[str, int]],
+    control: tuple[str, int],
+    host: str,
+    grpc_port: int,
+    listener: socket.socket | None,
+    max_age: float,
+    api_key: str | None,
+) -> int:
+    """Serves until SIGTERM or SIGINT, then leaves; a second signal is immediate. Returns the exit status.
+
+    `listener` is for HTTP; without one there is gRPC only. `max_age` of a client's gRPC connection, in seconds: then it
+    opens another one, which may lead to another gateway. Raises ConfigError, ModelError or StartupError.
+    """
+
+    async def main() -> int:
+        gateway = Gateway(settings.deployment, source=RemoteReplicas(replicas))
+        grpc = GrpcServer(gateway, host, grpc_port, api_key, max_age=max_age)
+        http = HttpServer(gateway, listener, api_key) if listener is not None else None
+        faces = (grpc,) if http is None else (grpc, http)
+        departure = Departure(gateway, faces, max_age=max_age)
+        service = GatewayControlService(gateway, settings, departure)
+        controls = ControlServer(service, gateway, *control)
+
+        def ready() -> None:
+            ports = {"grpc": grpc.port, "control": controls.port}
+            if listener is not None:
+                ports["http"] = listener.getsockname()[1]
+            print("listening on ports", ", ".join(f"{port} ({name})" for name, port in ports.items()), flush=True)
+
+        return await run(gateway, (controls, *faces), leave=departure.leave, on_ready=ready)
+
+    return asyncio.run(main())
