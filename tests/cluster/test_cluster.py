@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from tests.cluster.api import Api
 from tests.cluster.cluster import GPU, Cluster, gpus, is_ready, nodes, partition
 from tests.cluster.kubectl import Kubectl, KubectlError

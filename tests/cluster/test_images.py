@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-
 from tests.cluster import images
 from tests.cluster.cluster import Cluster
 from tests.cluster.images import MODEL, OPERATOR, REPLICA
@@ -28,7 +27,8 @@ for module in pkgutil.walk_packages(package.__path__, "vajra.operator."):
 COMPLETE = f"""
 import json, urllib.request
 body = json.dumps({{"model": "{MODEL}", "prompt": "One, two, three,", "max_tokens": 8, "temperature": 0}})
-request = urllib.request.Request("http://127.0.0.1:8000/v1/completions", body.encode(), {{"Content-Type": "application/json"}})
+headers = {{"Content-Type": "application/json"}}
+request = urllib.request.Request("http://127.0.0.1:8000/v1/completions", body.encode(), headers)
 print(json.load(urllib.request.urlopen(request))["choices"][0]["text"])
 """
 

@@ -30,7 +30,6 @@ from tests.cluster.waiting import eventually
 from vajra.operator.cluster import login
 from vajra.operator.kinds import LABEL
 
-
 pytestmark = pytest.mark.usefixtures("crd")
 
 

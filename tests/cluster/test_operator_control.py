@@ -1,4 +1,4 @@
-"""The operator's process and what pods' processes say: live settings, drains, faults. The pods' IPs are of this machine."""
+"""The operator's process and what pods' processes say: live settings, drains, faults. Pods' IPs are local ones."""
 
 from __future__ import annotations
 
@@ -111,5 +111,3 @@ def test_a_replica_that_gave_up_is_made_again_and_counted(kubectl: Kubectl, serv
     assert recovery["groupRestarts"] == 1
     assert "out of luck" in recovery["lastFault"]["message"]
     failed.stop()
-
-
