@@ -13,7 +13,7 @@ from tests.cluster.waiting import eventually
 
 from vajra.operator.kinds import CHILDREN, LABEL
 
-DEPLOYMENT = {
+DEPLOYMENT: dict[str, Any] = {
     "apiVersion": "vajra.ai/v1alpha1",
     "kind": "VajraDeployment",
     "metadata": {"name": "llama"},
