@@ -37,5 +37,10 @@ def fetch(deployment: VajraDeployment, progress: Progress) -> None:
 
 
 def readable(progress: Progress) -> Progress:
-    """Puts the replicas' names of startup stages into words."""
-    return lambda stage, done, total: progress(_STAGES.get(stage, stage), done, total)
+    """Puts the replicas' names of startup stages into words, without the moment that a process takes to start."""
+
+    def show(stage: str, done: int, total: int) -> None:
+        if stage != "ProcessStart":
+            progress(_STAGES.get(stage, stage), done, total)
+
+    return show
