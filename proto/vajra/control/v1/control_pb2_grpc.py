@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ReplicaControlServiceStub:
-    """ReplicaControlService lets the operator see and steer one replica.
+    """ReplicaControlService lets the operator see and steer one replica or gateway.
     """
 
     def __init__(self, channel):
@@ -53,7 +53,7 @@ class ReplicaControlServiceStub:
 
 
 class ReplicaControlServiceServicer:
-    """ReplicaControlService lets the operator see and steer one replica.
+    """ReplicaControlService lets the operator see and steer one replica or gateway.
     """
 
     def GetStatus(self, request, context):
@@ -71,7 +71,8 @@ class ReplicaControlServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Drain(self, request, context):
-        """Drain stops admission; in-flight sequences go on. Calling it twice is fine.
+        """Drain stops admission; in-flight sequences go on. A gateway first sends its clients elsewhere. Calling it twice is
+        fine.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,7 +105,7 @@ def add_ReplicaControlServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ReplicaControlService:
-    """ReplicaControlService lets the operator see and steer one replica.
+    """ReplicaControlService lets the operator see and steer one replica or gateway.
     """
 
     @staticmethod

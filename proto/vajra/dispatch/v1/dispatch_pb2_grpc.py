@@ -52,7 +52,8 @@ class DispatchServiceServicer:
     """
 
     def Run(self, request, context):
-        """Run streams the tokens of one sequence. Cancelling the stream frees it within one step.
+        """Run streams the tokens of one sequence. Cancelling the stream frees it within one step. A replica that takes none
+        now refuses with UNAVAILABLE and the trailing metadata vajra-not-taken: nothing of the sequence has run.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
