@@ -89,6 +89,7 @@ class Cluster:
     nodes_down: set[str] = field(default_factory=set)
     events: list[Event] = field(default_factory=list)
     silent: bool = False  # nobody answers the operator
+    disturbed: bool = False  # a second operator has written what it had planned long ago
     uids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     # -- the operator --------------------------------------------------------------------------------------------
@@ -174,6 +175,8 @@ class Cluster:
             running = {"running": {"startedAt": clock.rfc3339(self.now)}}
             status["containerStatuses"] = [{"name": container, "state": running, "started": False, "ready": False}]
             self.processes[uid] = self._boot(pod)
+            if self.processes[uid].phase == "Refused":
+                self.fail(name, 2, "there is no such revision")
         elif status["phase"] == "Running" and not self._is_ready(pod):
             status["containerStatuses"][0]["started"] = True
             self.processes[uid].phase, self.processes[uid].stages = "Serving", _STAGES
@@ -299,8 +302,10 @@ class Cluster:
     def _boot(self, pod: Object) -> Process:
         data = self.objects["ConfigMap", "llama-config"]["data"]
         revision = pod["metadata"]["labels"][names.REVISION]
-        assert names.revision_file(revision) in data, "a pod must find its revision"
-        return Process(revision, json.loads(data[names.LIVE_FILE])["generation"])
+        found = names.revision_file(revision) in data
+        assert found or self.disturbed, "a pod finds its revision"
+        generation = json.loads(data[names.LIVE_FILE])["generation"]
+        return Process(revision, generation, "Starting" if found else "Refused")
 
     def _is_same_revision(self, process: Process, spec: Any) -> bool:
         """A process refuses an update with other fields than live ones."""

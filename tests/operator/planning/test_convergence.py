@@ -211,6 +211,7 @@ class World(RuleBasedStateMachine):
     @rule()
     def plan_too_late(self) -> None:
         assert self.stale is not None
+        self.cluster.disturbed = True
         for action in self.stale.actions:
             self.cluster.do(action)
         self.stale = None
