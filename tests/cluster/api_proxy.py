@@ -50,13 +50,15 @@ class ApiProxy:
     """`with ApiProxy(connection) as proxy`: `proxy.url` is the API server as the connection's user sees it.
 
     Both rules are called in the proxy's thread, for every request. before: may refuse it. after: may replace the answer
-    of a server that has done what was asked; not for watches. calls: all requests that were not refused.
+    of a server that has done what was asked; not for watches. calls: all requests that were not refused. mute: watches
+    stay open and bring nothing.
     """
 
     def __init__(self, connection: kopf.ConnectionInfo) -> None:
         self.before: Callable[[Call], Refusal | None] = lambda call: None
         self.after: Callable[[Call], Refusal | None] = lambda call: None
         self.calls: list[Call] = []
+        self.mute = False
         self._connection = connection
         self._watches: dict[web.StreamResponse, asyncio.Transport] = {}
         self._loop = asyncio.new_event_loop()
@@ -159,7 +161,8 @@ class ApiProxy:
         self._watches[response] = request.transport
         try:
             async for chunk in answer.content.iter_any():
-                await response.write(chunk)
+                if not self.mute:
+                    await response.write(chunk)
         except ConnectionError:
             pass
         finally:

@@ -155,6 +155,26 @@ def test_refusals_lost_answers_and_broken_watches(
     assert essence(kubectl) == undisturbed
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_watch_that_brings_nothing_is_found_out(kubectl: Kubectl, proxy: ApiProxy, tmp_path: Path) -> None:
+    with running(proxy, kubectl, tmp_path) as operator:
+        kubectl.apply(DEPLOYMENT)
+        expect_objects(kubectl)
+        assert rests(operator, proxy)
+        proxy.mute = True
+        kubectl("scale", "vajradeployment", "llama", "--replicas=2")
+        expect_objects(kubectl, "Pod/llama-1-0")
+        assert operator.answer("/healthz") == (200, "ok\n")
+
+        def unhealthy() -> None:
+            code, text = operator.answer("/healthz")
+            assert code == 503
+            assert "the watch of VajraDeployment is dead" in text
+
+        eventually(unhealthy, seconds=240)
+
+
 def test_what_went_while_no_watch_was_open_is_made_again(kubectl: Kubectl, proxy: ApiProxy, tmp_path: Path) -> None:
     kubeconfig = proxy.write_kubeconfig(tmp_path / "kubeconfig")
     with operator_process.running(kubeconfig, kubectl.namespace, tmp_path, "--no-leader-elect") as operator:
