@@ -1,4 +1,4 @@
-"""The operator's process and what pods' processes say: live settings, drains, faults. Pods' IPs are local ones."""
+"""The operator's process and what pods' processes say: live settings, drains, faults. Pods have IPs of this machine."""
 
 from __future__ import annotations
 
