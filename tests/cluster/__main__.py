@@ -46,9 +46,7 @@ def _up(nodes: int, *, with_images: bool) -> None:
     claim = local.claim_nodes() if nodes else folders.claim_api()
     try:
         if nodes:
-            cluster = local.start(claim.folder, programs, nodes)
-            if with_images:
-                cluster.load_images()
+            local.start(claim.folder, programs, nodes, with_images=with_images)
         else:
             control_plane.start(claim.folder, programs)
     except BaseException:

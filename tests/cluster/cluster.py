@@ -26,9 +26,6 @@ class Cluster(Protocol):
     def host(self) -> str:
         """This machine's address as pods see it: what a test serves there, they can call."""
 
-    def load_images(self) -> None:
-        """Builds the images of `tests.cluster.images` from this tree and puts them onto all nodes."""
-
     def tag(self, image: str, other: str) -> None:
         """Gives an image another name, on all nodes."""
 

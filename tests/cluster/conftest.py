@@ -62,7 +62,6 @@ def cluster() -> Iterator[Cluster]:
     """
     try:
         with _cluster() as found:
-            found.load_images()
             yield found
     except MissingError as e:
         _lacking(str(e))
@@ -154,7 +153,9 @@ def _cluster() -> Iterator[Cluster]:
         with local.running(binaries.built(), NODES) as own:
             yield own
     elif existing.parent in folders.kept() and folders.slot_of(existing.parent) is not None:
-        yield LocalCluster(existing.parent, Kubectl(_kubectl(), existing))
+        kept = LocalCluster(existing.parent, Kubectl(_kubectl(), existing))
+        kept.load_images()
+        yield kept
     else:
         raise MissingError(f"{existing} is not of `make cluster-up`: no test can load images there or cut a node off")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.cluster import base_image, buildah
 from tests.cluster.binaries import Binaries, cache
-from tests.cluster.node import PAUSE_IMAGE
+from tests.cluster.containerd import PAUSE_IMAGE
 
 PROJECT = Path(__file__).parents[2]
 OPERATOR = "localhost/vajra-operator:test"
@@ -27,38 +27,43 @@ def build() -> None:
     cache().mkdir(parents=True, exist_ok=True)
     base_image.build()
     for image, (dockerfile, arguments) in _RECIPES.items():
-        if not buildah.has(_stored(image)):
-            buildah.build(_stored(image), (PROJECT / dockerfile).read_text(), PROJECT, arguments)
+        if not buildah.has(stored(image)):
+            buildah.build(stored(image), (PROJECT / dockerfile).read_text(), PROJECT, arguments)
 
 
 def archive(image: str, folder: Path) -> Path:
     """Writes OPERATOR or REPLICA, which is built, into a docker archive in a folder."""
-    return _archive(_stored(image), image, folder)
+    return _archive(stored(image), image, folder)
 
 
 def pause(binaries: Binaries, folder: Path) -> Path:
-    """The archive of the image that holds a pod's namespaces."""
-    stored = f"localhost/pause:{binaries.folder.name}"
-    if not buildah.has(stored):
-        buildah.build(stored, 'FROM scratch\nCOPY pause /pause\nENTRYPOINT ["/pause"]\n', binaries.folder)
-    return _archive(stored, PAUSE_IMAGE, folder)
+    """Builds the image that holds a pod's namespaces, unless that was done, and writes its archive."""
+    if not buildah.has(stored_pause(binaries)):
+        recipe = 'FROM scratch\nCOPY pause /pause\nENTRYPOINT ["/pause"]\n'
+        buildah.build(stored_pause(binaries), recipe, binaries.folder)
+    return _archive(stored_pause(binaries), PAUSE_IMAGE, folder)
 
 
 def compressed_bytes(image: str) -> int:
     """What a registry would hold of OPERATOR or REPLICA, and a node fetch."""
     with tempfile.TemporaryDirectory(dir=cache()) as scratch:
-        buildah.push(_stored(image), f"dir:{scratch}", "--format=oci", "--compression-format=gzip")
+        buildah.push(stored(image), f"dir:{scratch}", "--format=oci", "--compression-format=gzip")
         return sum(path.stat().st_size for path in Path(scratch).iterdir())
 
 
-def _stored(image: str) -> str:
-    """Its name in our store, which tells what it was built from: other trees have theirs beside it."""
+def stored(image: str) -> str:
+    """The name of OPERATOR or REPLICA in buildah's store, which tells what it is built from: trees share the store."""
     dockerfile, arguments = _RECIPES[image]
     digest = hashlib.sha256(f"{base_image.key()} {sorted(arguments.items())}".encode())
     digest.update((PROJECT / dockerfile).read_bytes())
     for path in _context():
         digest.update(f"{path.relative_to(PROJECT)}\0".encode() + path.read_bytes())
     return f"{image.partition(':')[0]}:{digest.hexdigest()[:12]}"
+
+
+def stored_pause(binaries: Binaries) -> str:
+    """The pause image's name in buildah's store."""
+    return f"localhost/pause:{binaries.folder.name}"
 
 
 def _context() -> Iterator[Path]:

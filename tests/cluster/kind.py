@@ -37,6 +37,7 @@ class KindCluster:
         return next(gateway for gateway in gateways if ipaddress.ip_address(gateway).version == 4)
 
     def load_images(self) -> None:
+        """Builds the images from this tree, and puts them onto all nodes."""
         _run("docker", "build", "-f", "Dockerfile.operator", "-t", OPERATOR, ".")
         _run("docker", "build", "-f", "Dockerfile.replica", "-t", REPLICA, "--build-arg", f"MODEL={MODEL}", ".")
         _run("kind", "load", "docker-image", "--name", NAME, OPERATOR, REPLICA)
@@ -76,7 +77,9 @@ def running() -> Iterator[KindCluster]:
             "--wait=2m",
         )
         try:
-            yield KindCluster(Kubectl(Path("kubectl"), kubeconfig))
+            cluster = KindCluster(Kubectl(Path("kubectl"), kubeconfig))
+            cluster.load_images()
+            yield cluster
         finally:
             _run("kind", "delete", "cluster", "--name", NAME, f"--kubeconfig={kubeconfig}")
 

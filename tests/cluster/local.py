@@ -9,14 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.cluster import control_plane, dns, folders, images
+from tests.cluster import control_plane, dns, folders, image_store, images
 from tests.cluster.binaries import Binaries, MissingError, cache
 from tests.cluster.cluster import is_ready
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.network import Network
-from tests.cluster.node import Node
+from tests.cluster.node import Node, node_data
 from tests.cluster.waiting import eventually
+
+IMAGES = (images.OPERATOR, images.REPLICA)
 
 
 class LocalCluster:
@@ -36,14 +38,16 @@ class LocalCluster:
         return self.network.host
 
     def load_images(self) -> None:
+        """Builds the images from this tree, and puts them onto nodes that run already."""
         images.build()
         with tempfile.TemporaryDirectory(dir=cache()) as scratch, ThreadPoolExecutor() as pool:
-            archives = [images.archive(image, Path(scratch)) for image in (images.OPERATOR, images.REPLICA)]
-            list(pool.map(lambda node: [node.load(archive) for archive in archives], _nodes(self.folder)))
+            archives = [images.archive(image, Path(scratch)) for image in IMAGES]
+            nodes = _nodes(self.folder)
+            list(pool.map(lambda node: [node.containerd.load(archive) for archive in archives], nodes))
 
     def tag(self, image: str, other: str) -> None:
         for node in _nodes(self.folder):
-            node.tag(image, other)
+            node.containerd.tag(image, other)
 
     def cut(self, node: str) -> None:
         self.network.cut(_index(node))
@@ -52,19 +56,23 @@ class LocalCluster:
         self.network.mend(_index(node))
 
 
-def start(folder: Path, binaries: Binaries, nodes: int) -> LocalCluster:
-    """Starts a cluster in an empty folder of `claim_nodes`.
+def start(folder: Path, binaries: Binaries, nodes: int, *, with_images: bool = True) -> LocalCluster:
+    """Starts a cluster in an empty folder of `claim_nodes`, with the images of this tree on all nodes.
 
     Returns when all nodes are ready. What was started stays on failure; `tear_down` removes it.
     """
     network = Network(_slot(folder))
+    members = [Node(folder, network, index) for index in range(1, nodes + 1)]
+    if with_images:
+        images.build()
+    for node in members:
+        node.data.mkdir(parents=True)
+        image_store.prepare(binaries, IMAGES if with_images else (), node.data / "containerd")
     network.up(nodes)
     plane = control_plane.start(folder, binaries, network.host)
     dns.start(plane, binaries, network.host)
-    members = [Node(folder, network, index) for index in range(1, nodes + 1)]
-    with tempfile.TemporaryDirectory(dir=cache()) as scratch, ThreadPoolExecutor() as pool:
-        pause = images.pause(binaries, Path(scratch))
-        list(pool.map(lambda node: node.start(plane, binaries, pause), members))
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda node: node.start(plane, binaries), members))
     for node in members:
         _wait_ready(plane, node)
     return LocalCluster(folder, plane.kubectl)
@@ -79,6 +87,7 @@ def tear_down(folder: Path) -> None:
     control_plane.stop(folder)
     if slot is not None:
         Network(slot).down()
+        shutil.rmtree(node_data(slot), ignore_errors=True)
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -19,7 +19,7 @@ RESTRICTED = {
 def pod(
     name: str, *command: str, image: str = OPERATOR, container: dict[str, Any] | None = None, **spec: Any
 ) -> dict[str, Any]:
-    """A pod with one container, `main`, which has Python. Deleted, it ends at once. It has the label app=NAME.
+    """A pod with one container, `main`, which has Python; it has the label app=NAME, and ends at once when deleted.
 
     `container` adds to its container, `spec` to its spec.
     """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.cluster import binaries
 from tests.cluster.binaries import MissingError
-from tests.cluster.node import CNI_PLUGINS
+from tests.cluster.containerd import CNI_PLUGINS
 
 # Debian's package of each program that nodes and images need.
 PACKAGES = {
