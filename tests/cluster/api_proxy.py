@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Mapping
@@ -111,7 +112,8 @@ class ApiProxy:
 
         async def expire() -> None:
             for watch in list(self._watches):
-                await watch.write(json.dumps({"type": "ERROR", "object": status}).encode() + b"\n")
+                with contextlib.suppress(ConnectionError):  # it has just ended
+                    await watch.write(json.dumps({"type": "ERROR", "object": status}).encode() + b"\n")
 
         self._do(expire())
 
@@ -160,11 +162,10 @@ class ApiProxy:
         await response.prepare(request)
         self._watches[response] = request.transport
         try:
-            async for chunk in answer.content.iter_any():
-                if not self.mute:
-                    await response.write(chunk)
-        except ConnectionError:
-            pass
+            with contextlib.suppress(ConnectionError):
+                async for chunk in answer.content.iter_any():
+                    if not self.mute:
+                        await response.write(chunk)
         finally:
             del self._watches[response]
         return response
