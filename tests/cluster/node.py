@@ -19,7 +19,7 @@ _CNI_RESULTS = Path("/var/lib/cni/results")  # CNI's notes on the network namesp
 
 
 def node_data(slot: int) -> Path:
-    """Where the nodes of a cluster keep what is large. It is beside the stores of images, with which it shares files."""
+    """Where the nodes of a cluster keep what is large: beside the stores of images, with which it shares files."""
     return cache() / "nodes" / f"{slot}"
 
 
