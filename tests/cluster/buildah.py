@@ -9,6 +9,8 @@ from pathlib import Path
 from tests.cluster import folders
 from tests.cluster.binaries import cache
 
+_SECONDS = 1800
+
 
 def build(image: str, dockerfile: str, context: Path, arguments: Mapping[str, str] | None = None) -> None:
     """Builds an image under this name; steps that were done before are not done again. Raises RuntimeError."""
@@ -43,7 +45,7 @@ def _run(*arguments: str, stdin: str | None = None) -> str:
     """Runs buildah with a store of our own. Raises RuntimeError with the end of what it said."""
     store, run = cache() / "images", folders.root() / "buildah"
     command = ["buildah", f"--root={store}", f"--runroot={run}", "--storage-driver=overlay", *arguments]
-    result = subprocess.run(command, check=False, input=stdin, capture_output=True, text=True)
+    result = subprocess.run(command, check=False, input=stdin, capture_output=True, text=True, timeout=_SECONDS)
     if result.returncode != 0:
         raise RuntimeError(f"buildah {arguments[0]} failed:\n{(result.stdout + result.stderr)[-4000:]}")
     return result.stdout

@@ -65,6 +65,7 @@ def start(folder: Path, binaries: Binaries, nodes: int, *, with_images: bool = T
     members = [Node(folder, network, index) for index in range(1, nodes + 1)]
     if with_images:
         images.build()
+    shutil.rmtree(node_data(network.slot), ignore_errors=True)  # it outlives a reboot, its cluster's folder does not
     for node in members:
         node.data.mkdir(parents=True)
         image_store.prepare(binaries, IMAGES if with_images else (), node.data / "containerd")

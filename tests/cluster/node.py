@@ -25,7 +25,7 @@ def node_data(slot: int) -> Path:
 
 @dataclass(frozen=True)
 class Node:
-    """A node of the cluster in `folder`; its files are in a folder of its own there, and below /var/lib."""
+    """A node of the cluster in the folder `cluster`."""
 
     cluster: Path
     network: Network
@@ -37,6 +37,7 @@ class Node:
 
     @property
     def folder(self) -> Path:
+        """Its settings, logs and sockets."""
         return self.cluster / self.name
 
     @property
@@ -96,10 +97,14 @@ class Node:
 
     def _remove_pod_networks(self) -> None:
         """Pods that were killed leave their network namespaces."""
-        for note in _CNI_RESULTS.glob(f"{self._name}-*"):
-            namespace = Path(json.loads(note.read_text())["netns"]).name
-            subprocess.run(["ip", "netns", "del", namespace], check=False, capture_output=True)
-            note.unlink()
+        for note in list(_CNI_RESULTS.glob(f"{self._name}-*")):
+            made = json.loads(note.read_text())
+            for interface in made["result"]["interfaces"]:
+                if namespace := interface.get("sandbox"):
+                    command = ["ip", "netns", "del", Path(namespace).name]
+                    subprocess.run(command, check=False, capture_output=True)
+            for of_the_same in list(_CNI_RESULTS.glob(f"*-{made['containerId']}-*")):
+                of_the_same.unlink()
 
     def _remove_log_links(self) -> None:
         """kubelet links its logs in a folder that all nodes share."""
