@@ -64,8 +64,8 @@ _NOT_YET: Final = (
         "the first pod that starts downloads, the others wait for it",
     ),
 )
-# What is refused on one machine, and either means something here or is for the pods themselves to refuse.
-_EXCUSED: Final = ("spec.replicas", "spec.model.source.type", "spec.parallelism.", "spec.controller.type")
+# Laid out here all the same: which of it can be served is for the pods to say.
+_LAID_OUT: Final = ("spec.parallelism.", "spec.controller.type")
 
 
 def accept(name: str, spec: Mapping[str, Any]) -> Acceptance:
@@ -85,8 +85,8 @@ def accept(name: str, spec: Mapping[str, Any]) -> Acceptance:
 
 
 def _unsupported(deployment: VajraDeployment) -> Iterator[ConfigError]:
-    for error in check_supported(deployment, accelerators=("CPU", "GPU")):
-        if not error.path.startswith(_EXCUSED):
+    for error in check_supported(deployment, accelerators=("CPU", "GPU"), in_cluster=True):
+        if not error.path.startswith(_LAID_OUT):
             yield error
     for field in _NOT_YET:
         value = field.value(deployment.spec)

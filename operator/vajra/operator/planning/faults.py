@@ -17,7 +17,7 @@ from vajra.config.spec.cluster import RecoverySection
 from vajra.operator.model import Manifest
 from vajra.operator.planning import clock
 from vajra.operator.planning.groups import Group, State
-from vajra.operator.planning.pods import Pod
+from vajra.operator.planning.pods import End, Pod
 from vajra.operator.reasons import Fault, FaultAction
 
 
@@ -168,13 +168,10 @@ class _Climb:
             return record
         end = group.end
         assert end is not None
-        if end.fault is Fault.CONFIG_REFUSED:
-            self._fault(end.fault, FaultAction.STOPPED, group.ended_pod, end.message)
-            return replace(record, mark=group.mark)
         record = replace(
             record, restarts=record.restarts + 1, worker_restarts=0, last_restart=int(self._now), mark=group.mark
         )
-        if record.restarts > self._limits.group_restart_limit:
+        if record.restarts > self._budget(end):
             self._fault(end.fault, FaultAction.STOPPED, group.ended_pod, end.message)
             return record
         self._group_restarts += 1
@@ -190,9 +187,13 @@ class _Climb:
         return replace(record, worker_restarts=0, mark=group.mark)
 
     def _is_stopped(self, group: Group) -> bool:
-        end, record = group.end, self._records[group.replica]
-        refused = end is not None and end.fault is Fault.CONFIG_REFUSED
-        return refused or record.restarts > self._limits.group_restart_limit
+        assert group.end is not None
+        return self._records[group.replica].restarts > self._budget(group.end)
+
+    def _budget(self, end: End) -> int:
+        """A configuration that is refused is tried once more: the files that hold it may have been late."""
+        limit = self._limits.group_restart_limit
+        return min(limit, 1) if end.fault is Fault.CONFIG_REFUSED else limit
 
     def _fault(self, fault: Fault, action: FaultAction, pod: Pod, message: str) -> None:
         self._last = {
