@@ -92,6 +92,15 @@ def test_what_is_not_is_refused_by_name(spec: dict[str, Any], paths: list[str]) 
         assert fault.hint or fault.path == "spec.replicas"
 
 
+def test_a_cluster_has_volumes_and_may_rest() -> None:
+    claim = {"type": "PersistentVolumeClaim", "persistentVolumeClaim": {"claimName": "c"}}
+    for source in (claim, {"type": "Image", "image": {"reference": "r"}}):
+        resting = deployment(model={"name": "m", "source": source}, replicas=0)
+        assert check_supported(resting, in_cluster=True) == []
+    (fault,) = check_supported(deployment(scheduler={"type": "DynamicChunk"}), in_cluster=True)
+    assert fault.path == "spec.scheduler.type"
+
+
 def test_an_accelerator_is_what_the_build_has() -> None:
     (fault,) = check_supported(deployment(resources={}))
     assert "got 'GPU'; allowed: CPU; " in str(fault)

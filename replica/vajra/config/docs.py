@@ -75,6 +75,11 @@ _ENVIRONMENT = (
         "The bearer token that `vajra serve` asks of clients, and that `chat` and `bench` send.",
     ),
     (
+        "VAJRA_REVISION",
+        "unset",
+        "In a cluster, where the operator sets it: which `revision-NAME.json` of its folder a pod starts with.",
+    ),
+    (
         "HF_TOKEN",
         "unset",
         "Token for gated and private models of the Hugging Face hub. The hub's other variables, such as `HF_HOME` "
