@@ -56,10 +56,10 @@ class Pod:
         answer = await self._health.Check(request, wait_for_ready=wait, timeout=TIMEOUT)
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
-    async def until_healthy(self, service: str) -> None:
+    async def until_healthy(self, service: str, *, well: bool = True) -> None:
         async with asyncio.timeout(TIMEOUT):
             while True:
-                if await self.healthy(service):
+                if await self.healthy(service) is well:
                     return
                 await asyncio.sleep(0.02)
 
@@ -192,8 +192,11 @@ class Traffic:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop = True
+        if error is not None:
+            for task in self._tasks:
+                task.cancel()
         results = await asyncio.gather(*self._tasks, return_exceptions=True)
-        failures = [result for result in results if result is not None]
+        failures = [result for result in results if isinstance(result, Exception)]
         assert not failures, failures
 
     async def answers(self, count: int) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
+import json
 import signal
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +56,7 @@ async def test_no_fate_of_a_replica_is_seen_by_a_client(checkpoint: Path, tmp_pa
             for pod in (first, second):
                 pod.process.kill()
                 await pod.process.wait()
-            status = await gateway.until(lambda status: status.waiting == 6)
-            assert "no replica serves" in status.message
+            await gateway.until(lambda status: status.waiting == 6 and "no replica serves" in status.message)
             assert await gateway.healthy(""), "requests are answered, be it later"
             await until_used(await pods.replica(B))
             await traffic.answers(6)
@@ -88,6 +90,37 @@ async def test_no_departure_of_a_gateway_is_seen_by_a_client(checkpoint: Path, t
                     gateways[i] = await pods.gateway(A, B)
                     await gateways[i].until_serving()
                 assert traffic.failovers == 0
+
+
+async def test_a_gateway_that_leaves_answers_and_sends_away(checkpoint: Path, tmp_path: Path) -> None:
+    def post(address: str) -> http.client.HTTPResponse:
+        connection = http.client.HTTPConnection(address, timeout=60)
+        body = {"prompt": "x", "max_tokens": 4, "ignore_eos": True}
+        connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
+        with closing(connection), connection.getresponse() as response:
+            response.read()
+            return response
+
+    async with Pods(manifest(checkpoint, drain={"endpointGraceSeconds": 60}), tmp_path) as pods:
+        await pods.replica(A)
+        gateway, other = await pods.gateway(A), await pods.gateway(A)
+        await asyncio.gather(gateway.until_serving(), other.until_serving())
+        await gateway.control.Drain(control_pb2.DrainRequest())
+        assert (await gateway.status()).phase == control_pb2.REPLICA_PHASE_DRAINING
+        await gateway.until_healthy("", well=False)
+        assert await gateway.healthy("liveness")
+        leaving, staying = await asyncio.gather(
+            *(asyncio.to_thread(post, address) for address in (gateway.http, other.http))
+        )
+        assert (leaving.status, leaving.headers["Connection"]) == (200, "close")
+        assert (staying.status, staying.headers["Connection"]) == (200, None)
+        client = Client(gateway.grpc)
+        assert len((await client.generate(0, 4))[0]) == 4
+        await client.channel.close(None)
+        for _ in range(2):  # the second one means now
+            gateway.process.send_signal(signal.SIGTERM)
+            await asyncio.sleep(0.1)
+        assert await gateway.process.wait() == 128 + signal.SIGTERM
 
 
 async def test_a_replica_whose_time_is_up_hands_over(checkpoint: Path, tmp_path: Path) -> None:
