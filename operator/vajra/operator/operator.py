@@ -39,6 +39,7 @@ class Operator:
         self, options: Options, plan: Planner, cluster: Cluster, instance: str, metrics: Metrics, health: Health
     ) -> None:
         self._options = options
+        self._instance = instance
         self._metrics = metrics
         self._health = health
         self._cache = Cache()
@@ -67,7 +68,13 @@ class Operator:
         log.info("following %d VajraDeployments", len(self._cache.deployments()))
         async with asyncio.TaskGroup() as group:
             self._tasks = [group.create_task(self._poller.run()), group.create_task(self._resync_for_ever())]
-            await watch(self._observe, self._options.namespaces, nodes=self._resync.sees_nodes, stop=self._stop)
+            await watch(
+                self._observe,
+                self._options.namespaces,
+                nodes=self._resync.sees_nodes,
+                instance=self._instance,
+                stop=self._stop,
+            )
 
     async def _stop(self) -> None:
         for task in self._tasks:

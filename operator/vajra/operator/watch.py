@@ -15,12 +15,16 @@ from vajra.operator.kinds import CHILDREN, LABEL, NODE, VAJRA_DEPLOYMENT, Kind
 Observer = Callable[[Kind, str | None, dict[str, Any]], None]
 
 
-async def watch(observe: Observer, namespaces: Sequence[str], *, nodes: bool, stop: Callable[[], Any]) -> None:
+async def watch(
+    observe: Observer, namespaces: Sequence[str], *, nodes: bool, instance: str, stop: Callable[[], Any]
+) -> None:
     """Calls `observe` with the kind, the type of the event and the object, for all that there is and all that changes.
 
     The types are the API server's, and None for what a list has shown: at the start, and when a watch could not go on.
 
     namespaces: where to look; none means everywhere. nodes: whether nodes are looked at too, which are of no namespace.
+    instance: names this process.
+
     Returns after SIGTERM or SIGINT, and awaits `stop` before its last act: to cancel every task of this event loop that
     is younger than the call. Raises what ends a watch for good.
     """
@@ -40,6 +44,7 @@ async def watch(observe: Observer, namespaces: Sequence[str], *, nodes: bool, st
         registry=registry,
         settings=_settings(),
         standalone=True,
+        identity=instance,  # its own choice needs a user with a name, which images lack
         clusterwide=not namespaces,
         namespaces=list(namespaces),
     )

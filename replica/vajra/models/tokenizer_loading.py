@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,8 +69,9 @@ def _convert(path: Path) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
 
 def _keep(folder: Path, backend: tokenizers.Tokenizer, config: dict[str, Any]) -> None:
     """Writes a tokenizer folder at once; who comes second finds the first one's."""
-    scratch = Path(tempfile.mkdtemp(prefix="tokenizer-", dir=folder.parent))
+    scratch = folder.parent / f"{folder.name}-{uuid.uuid4().hex[:12]}"  # mkdtemp's would be for this user alone
     try:
+        scratch.mkdir()
         backend.save(str(scratch / "tokenizer.json"), pretty=False)
         (scratch / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
         os.replace(scratch, folder)
