@@ -18,7 +18,7 @@ from typing import NoReturn
 import pytest
 from kubernetes.client import ApiClient
 from kubernetes.config import new_client_from_config
-from tests.cluster import binaries, control_plane, folders, kind, local
+from tests.cluster import binaries, control_plane, folders, kind, local, operator_install
 from tests.cluster.api import Api
 from tests.cluster.binaries import MissingError
 from tests.cluster.cluster import Cluster
@@ -65,6 +65,12 @@ def cluster() -> Iterator[Cluster]:
             yield found
     except MissingError as e:
         _lacking(str(e))
+
+
+@pytest.fixture(scope="session")
+def operator(cluster: Cluster) -> None:
+    """The operator works in `cluster`, for all namespaces."""
+    operator_install.install(cluster)
 
 
 @pytest.fixture

@@ -14,25 +14,29 @@ from tests.cluster.containerd import PAUSE_IMAGE
 PROJECT = Path(__file__).parents[2]
 OPERATOR = "localhost/vajra-operator:test"
 REPLICA = "localhost/vajra:test"  # also the gateway's
+CLIENT = "localhost/vajra-client:test"  # REPLICA with the openai package, for clients that run as pods
 MODEL = "smollm2-135m-instruct"  # is in REPLICA
+IMAGES = (OPERATOR, REPLICA, CLIENT)
 
-_RECIPES: dict[str, tuple[str, dict[str, str]]] = {  # the Dockerfile, and its arguments
-    OPERATOR: ("Dockerfile.operator", {}),
-    REPLICA: ("Dockerfile.replica", {"MODEL": MODEL}),
+DOCKERFILES = {
+    OPERATOR: "Dockerfile.operator",
+    REPLICA: "Dockerfile.replica",
+    CLIENT: "tests/cluster/Dockerfile.client",
 }
 
 
 def build() -> None:
-    """Builds OPERATOR and REPLICA from this tree, each unless that was done. Raises RuntimeError."""
+    """Builds IMAGES from this tree, each unless that was done. Raises RuntimeError."""
     cache().mkdir(parents=True, exist_ok=True)
     base_image.build()
-    for image, (dockerfile, arguments) in _RECIPES.items():
+    for image in IMAGES:
         if not buildah.has(stored(image)):
-            buildah.build(stored(image), (PROJECT / dockerfile).read_text(), PROJECT, arguments)
+            dockerfile = (PROJECT / DOCKERFILES[image]).read_text()
+            buildah.build(stored(image), dockerfile, PROJECT, _arguments(image))
 
 
 def archive(image: str, folder: Path) -> Path:
-    """Writes OPERATOR or REPLICA, which is built, into a docker archive in a folder."""
+    """Writes one of IMAGES, which is built, into a docker archive in a folder."""
     return _archive(stored(image), image, folder)
 
 
@@ -45,17 +49,16 @@ def pause(binaries: Binaries, folder: Path) -> Path:
 
 
 def compressed_bytes(image: str) -> int:
-    """What a registry would hold of OPERATOR or REPLICA, and a node fetch."""
+    """What a registry would hold of one of IMAGES, and a node fetch."""
     with tempfile.TemporaryDirectory(dir=cache()) as scratch:
         buildah.push(stored(image), f"dir:{scratch}", "--format=oci", "--compression-format=gzip")
         return sum(path.stat().st_size for path in Path(scratch).iterdir())
 
 
 def stored(image: str) -> str:
-    """The name of OPERATOR or REPLICA in buildah's store, which tells what it is built from: trees share the store."""
-    dockerfile, arguments = _RECIPES[image]
-    digest = hashlib.sha256(f"{base_image.key()} {sorted(arguments.items())}".encode())
-    digest.update((PROJECT / dockerfile).read_bytes())
+    """The name of one of IMAGES in buildah's store, which tells what it is built from: trees share the store."""
+    digest = hashlib.sha256(f"{base_image.key()} {sorted(_arguments(image).items())}".encode())
+    digest.update((PROJECT / DOCKERFILES[image]).read_bytes())
     for path in _context():
         digest.update(f"{path.relative_to(PROJECT)}\0".encode() + path.read_bytes())
     return f"{image.partition(':')[0]}:{digest.hexdigest()[:12]}"
@@ -64,6 +67,12 @@ def stored(image: str) -> str:
 def stored_pause(binaries: Binaries) -> str:
     """The pause image's name in buildah's store."""
     return f"localhost/pause:{binaries.folder.name}"
+
+
+def _arguments(image: str) -> dict[str, str]:
+    if image == CLIENT:
+        return {"REPLICA": stored(REPLICA)}
+    return {"MODEL": MODEL} if image == REPLICA else {}
 
 
 def _context() -> Iterator[Path]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.cluster.images import MODEL, OPERATOR, PROJECT, REPLICA
+from tests.cluster.images import CLIENT, DOCKERFILES, IMAGES, MODEL, PROJECT, REPLICA
 from tests.cluster.kubectl import Kubectl
 
 NAME = "vajra-test"
@@ -38,9 +38,11 @@ class KindCluster:
 
     def load_images(self) -> None:
         """Builds the images from this tree, and puts them onto all nodes."""
-        _run("docker", "build", "-f", "Dockerfile.operator", "-t", OPERATOR, ".")
-        _run("docker", "build", "-f", "Dockerfile.replica", "-t", REPLICA, "--build-arg", f"MODEL={MODEL}", ".")
-        _run("kind", "load", "docker-image", "--name", NAME, OPERATOR, REPLICA)
+        arguments = {REPLICA: f"MODEL={MODEL}", CLIENT: f"REPLICA={REPLICA}"}
+        for image in IMAGES:
+            settings = ("--build-arg", arguments[image]) if image in arguments else ()
+            _run("docker", "build", "-f", DOCKERFILES[image], "-t", image, *settings, ".")
+        _run("kind", "load", "docker-image", "--name", NAME, *IMAGES)
 
     def tag(self, image: str, other: str) -> None:
         for node in _run("kind", "get", "nodes", "--name", NAME).split():

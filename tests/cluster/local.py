@@ -18,8 +18,6 @@ from tests.cluster.network import Network
 from tests.cluster.node import Node, node_data
 from tests.cluster.waiting import eventually
 
-IMAGES = (images.OPERATOR, images.REPLICA)
-
 
 class LocalCluster:
     """A `tests.cluster.cluster.Cluster` in a folder, running."""
@@ -41,7 +39,7 @@ class LocalCluster:
         """Builds the images from this tree, and puts them onto nodes that run already."""
         images.build()
         with tempfile.TemporaryDirectory(dir=cache()) as scratch, ThreadPoolExecutor() as pool:
-            archives = [images.archive(image, Path(scratch)) for image in IMAGES]
+            archives = [images.archive(image, Path(scratch)) for image in images.IMAGES]
             nodes = _nodes(self.folder)
             list(pool.map(lambda node: [node.containerd.load(archive) for archive in archives], nodes))
 
@@ -68,7 +66,7 @@ def start(folder: Path, binaries: Binaries, nodes: int, *, with_images: bool = T
     shutil.rmtree(node_data(network.slot), ignore_errors=True)  # it outlives a reboot, its cluster's folder does not
     for node in members:
         node.data.mkdir(parents=True)
-        image_store.prepare(binaries, IMAGES if with_images else (), node.data / "containerd")
+        image_store.prepare(binaries, images.IMAGES if with_images else (), node.data / "containerd")
     network.up(nodes)
     plane = control_plane.start(folder, binaries, network.host)
     dns.start(plane, binaries, network.host)
