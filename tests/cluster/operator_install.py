@@ -18,6 +18,6 @@ def install(cluster: Cluster) -> None:
     for name, image in _IMAGES.items():
         assert name in manifest
         manifest = manifest.replace(name, image)
-    cluster.kubectl("apply", "-f", str(MANIFESTS / "crd.yaml"))
-    cluster.kubectl("apply", "-f", "-", stdin=manifest)
-    cluster.kubectl.within(NAMESPACE).wait("condition=Available", "deployment/vajra-operator")
+    kubectl = cluster.kubectl.within(NAMESPACE)
+    kubectl("apply", "-f", str(MANIFESTS / "crd.yaml"), "-f", "-", stdin=manifest)
+    kubectl.wait("condition=Available", "deployment/vajra-operator")
