@@ -64,6 +64,10 @@ class Containerd:
         """Imports the images of an archive. Raises CalledProcessError."""
         self._ctr("images", "import", str(archive), seconds=300)
 
+    def has(self, image: str) -> bool:
+        """Whether it knows an image by this name."""
+        return image in self._ctr("images", "ls", "-q").split()
+
     def tag(self, image: str, other: str) -> None:
         """Gives an image another name."""
         self._ctr("images", "tag", "--force", image, other)

@@ -36,12 +36,16 @@ class LocalCluster:
         return self.network.host
 
     def load_images(self) -> None:
-        """Builds the images from this tree, and puts them onto nodes that run already."""
+        """Builds the images from this tree, and puts them onto nodes that run already, unless that was done."""
         images.build()
-        with tempfile.TemporaryDirectory(dir=cache()) as scratch, ThreadPoolExecutor() as pool:
-            archives = [images.archive(image, Path(scratch)) for image in images.IMAGES]
-            nodes = _nodes(self.folder)
-            list(pool.map(lambda node: [node.containerd.load(archive) for archive in archives], nodes))
+        with tempfile.TemporaryDirectory(dir=cache()) as scratch:
+            for image in images.IMAGES:
+                stored = images.stored(image)  # the name that tells trees apart
+                if lacking := [node for node in _nodes(self.folder) if not node.containerd.has(stored)]:
+                    archive = images.archive(image, Path(scratch))
+                    for node in lacking:
+                        node.containerd.load(archive)
+                        node.containerd.tag(image, stored)
 
     def tag(self, image: str, other: str) -> None:
         for node in _nodes(self.folder):

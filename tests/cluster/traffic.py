@@ -72,6 +72,7 @@ class Traffic:
         self._kubectl.apply(
             program, pod(self._name, *command, image=CLIENT, container=mount, volumes=volumes, nodeName=node)
         )
+        self._kubectl.wait("condition=Ready", f"pod/{self._name}")
         self._wait_for_answers(since=0)
 
     @contextmanager
