@@ -23,7 +23,7 @@ import openai
 from vajra.client import SamplingParams, VajraClient
 
 PROMPTS = ("One, two, three,", "The capital of France is", "Once upon a time", "To be or not to be,")
-LENGTHS = (8, 64)  # of the answers, in tokens: many requests, and some that are in the way of whatever happens
+LENGTHS = (8, 48)  # of the answers, in tokens: many requests, and some that are in the way of whatever happens
 SECONDS = 60.0  # that a try may take: without an end, one would wait for a node that is gone
 
 Ask = Callable[[str, int], Iterator[str]]

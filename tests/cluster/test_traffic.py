@@ -38,7 +38,7 @@ MANIFEST: dict[str, Any] = {
 KILL_A_WORKER = """
 import os, pathlib, signal
 for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
-    if b"vajra.worker" in path.read_bytes():
+    if b"-m\\0vajra.worker" in path.read_bytes():
         os.kill(int(path.parent.name), signal.SIGKILL)
 """
 
