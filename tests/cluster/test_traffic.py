@@ -90,12 +90,14 @@ def served(cluster: Cluster, operator: None) -> Iterator[Served]:
     """Two replicas of the embedded model on two nodes, asked all the time from the first node."""
     kubectl = cluster.kubectl.within(f"test-{secrets.token_hex(4)}")
     kubectl("create", "namespace", kubectl.namespace)
-    kubectl.apply(MANIFEST)
-    served = Served(kubectl, Traffic(kubectl))
-    served.wait_ready()
-    served.traffic.start(NAME, MODEL, nodes(cluster.kubectl)[0])
-    yield served
-    kubectl.delete("namespace", kubectl.namespace, wait=False)
+    try:
+        kubectl.apply(MANIFEST)
+        served = Served(kubectl, Traffic(kubectl))
+        served.wait_ready()
+        served.traffic.start(NAME, MODEL, nodes(cluster.kubectl)[0])
+        yield served
+    finally:
+        kubectl.delete("namespace", kubectl.namespace, wait=False)
 
 
 def expect_no_failure(counts: Counts, what: str) -> None:
