@@ -5,84 +5,18 @@ The tests follow one another: each begins with what the one before left, two rep
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from tests.cluster import operator_install
 from tests.cluster.cluster import Cluster, nodes, partition
 from tests.cluster.images import MODEL
-from tests.cluster.kubectl import Kubectl, KubectlError
+from tests.cluster.served import GATEWAY, LEADER, MANIFEST, NAME, Served
 from tests.cluster.traffic import Counts, Traffic
 from tests.cluster.waiting import eventually
 
 from vajra.operator.kinds import CHILDREN, LABEL
-
-NAME = "llm"
-READY_SECONDS = 180
-LEADER = "vajra.ai/role=leader"
-GATEWAY = "vajra.ai/role=gateway"
-MANIFEST: dict[str, Any] = {
-    "apiVersion": "vajra.ai/v1alpha1",
-    "kind": "VajraDeployment",
-    "metadata": {"name": NAME},
-    "spec": {
-        "replicas": 2,
-        "model": {"name": MODEL, "source": {"type": "Embedded"}, "dtype": "Auto"},
-        "resources": {"accelerator": {"type": "CPU"}, "memory": "1Gi"},
-        "networking": {"openAIPort": 8000},
-    },
-}
-KILL_A_WORKER = """
-import os, pathlib, signal
-for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
-    if b"-m\\0vajra.worker" in path.read_bytes():
-        os.kill(int(path.parent.name), signal.SIGKILL)
-"""
-
-
-class Served:
-    """A VajraDeployment that serves, and clients that ask it."""
-
-    def __init__(self, kubectl: Kubectl, traffic: Traffic) -> None:
-        self.kubectl = kubectl
-        self.traffic = traffic
-
-    def pods(self, role: str) -> dict[str, dict[str, Any]]:
-        """Its pods by UID, leaders or gateways; those that leave are not among them."""
-        found = self.kubectl.find("pods", f"{LABEL}={NAME},{role}")
-        return {each["metadata"]["uid"]: each for each in found if "deletionTimestamp" not in each["metadata"]}
-
-    def status(self) -> dict[str, Any]:
-        """Its status, which speaks of the newest generation. AssertionError while it does not."""
-        found = self.kubectl.get("vajradeployment", NAME)
-        status: dict[str, Any] = found.get("status", {})
-        assert status.get("observedGeneration") == found["metadata"]["generation"]
-        return status
-
-    def wait_ready(self) -> None:
-        """Returns when it is Ready with as many replicas as it asks for, and no pod is left over."""
-
-        def check() -> None:
-            wanted = self.kubectl.get("vajradeployment", NAME)["spec"]["replicas"]
-            status = self.status()
-            ready = next(each for each in status["conditions"] if each["type"] == "Ready")
-            assert ready["status"] == "True", f"{ready['reason']}: {ready['message']}"
-            for role, count in ((LEADER, wanted), (GATEWAY, 2)):
-                assert len(self.kubectl.find("pods", f"{LABEL}={NAME},{role}")) == count
-
-        eventually(check, seconds=READY_SECONDS, interval=0.5)
-
-    def patch(self, **spec: Any) -> None:
-        """Changes the spec."""
-        self.kubectl.patch("vajradeployment", NAME, {"spec": spec})
-
-    def on(self, node: str, role: str) -> list[str]:
-        """Names of its pods on a node."""
-        pods = self.pods(role).values()
-        return [each["metadata"]["name"] for each in pods if each["spec"].get("nodeName") == node]
 
 
 @pytest.fixture(scope="module")
@@ -138,9 +72,8 @@ def test_a_new_revision_rolls(served: Served) -> None:
 
 def test_workers_are_started_again_in_place(served: Served) -> None:
     before = served.pods(LEADER)
-    victim = next(iter(before.values()))["metadata"]["name"]
     with served.traffic.during() as counts:
-        served.kubectl.execute(victim, "python", "-c", KILL_A_WORKER)
+        served.kill_a_worker()
 
         def counted() -> None:
             recovery = served.status()["recovery"]
@@ -209,25 +142,9 @@ def test_a_node_is_drained(cluster: Cluster, served: Served) -> None:
 def test_an_eviction_waits_for_the_one_before(served: Served) -> None:
     with served.traffic.during() as counts:
         for pod in served.pods(LEADER).values():
-            evict(served.kubectl, pod["metadata"]["name"])
+            served.evict(pod["metadata"]["name"])
         served.wait_ready()
     expect_no_failure(counts, "all replicas evicted, one after the other")
-
-
-def evict(kubectl: Kubectl, pod: str) -> None:
-    """Asks for it until it is granted."""
-    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
-    path = f"/api/v1/namespaces/{kubectl.namespace}/pods/{pod}/eviction"
-
-    def granted() -> None:
-        try:
-            kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
-        except KubectlError as error:
-            if "disruption budget" in str(error):
-                raise AssertionError("not granted yet") from error
-            raise
-
-    eventually(granted, seconds=READY_SECONDS, interval=1)
 
 
 def test_serving_needs_no_operator(cluster: Cluster, served: Served) -> None:
@@ -235,8 +152,7 @@ def test_serving_needs_no_operator(cluster: Cluster, served: Served) -> None:
     with served.traffic.during() as counts:
         operator("scale", "deployment/vajra-operator", "--replicas=0")
         operator.wait("delete", "pod", "--selector=app.kubernetes.io/name=vajra-operator")
-        victim = next(iter(served.pods(LEADER).values()))["metadata"]["name"]
-        served.kubectl.execute(victim, "python", "-c", KILL_A_WORKER)
+        served.kill_a_worker()
         with served.traffic.during():
             pass
         operator("scale", "deployment/vajra-operator", "--replicas=2")

@@ -1,0 +1,97 @@
+"""A VajraDeployment of the embedded model that serves, and clients that ask it all the time."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.cluster.images import MODEL
+from tests.cluster.kubectl import Kubectl, KubectlError
+from tests.cluster.traffic import Traffic
+from tests.cluster.waiting import eventually
+
+from vajra.operator.kinds import LABEL
+
+NAME = "llm"
+_READY_SECONDS = 180
+LEADER = "vajra.ai/role=leader"
+GATEWAY = "vajra.ai/role=gateway"
+MANIFEST: dict[str, Any] = {
+    "apiVersion": "vajra.ai/v1alpha1",
+    "kind": "VajraDeployment",
+    "metadata": {"name": NAME},
+    "spec": {
+        "replicas": 2,
+        "model": {"name": MODEL, "source": {"type": "Embedded"}, "dtype": "Auto"},
+        "resources": {"accelerator": {"type": "CPU"}, "memory": "1Gi"},
+        "networking": {"openAIPort": 8000},
+    },
+}
+_KILL_A_WORKER = """
+import os, pathlib, signal
+for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+    if b"-m\\0vajra.worker" in path.read_bytes():
+        os.kill(int(path.parent.name), signal.SIGKILL)
+"""
+
+
+class Served:
+    """A VajraDeployment that serves, and clients that ask it."""
+
+    def __init__(self, kubectl: Kubectl, traffic: Traffic) -> None:
+        self.kubectl = kubectl
+        self.traffic = traffic
+
+    def pods(self, role: str) -> dict[str, dict[str, Any]]:
+        """Its pods by UID, leaders or gateways; those that leave are not among them."""
+        found = self.kubectl.find("pods", f"{LABEL}={NAME},{role}")
+        return {each["metadata"]["uid"]: each for each in found if "deletionTimestamp" not in each["metadata"]}
+
+    def status(self) -> dict[str, Any]:
+        """Its status, which speaks of the newest generation. AssertionError while it does not."""
+        found = self.kubectl.get("vajradeployment", NAME)
+        status: dict[str, Any] = found.get("status", {})
+        assert status.get("observedGeneration") == found["metadata"]["generation"]
+        return status
+
+    def wait_ready(self) -> None:
+        """Returns when it is Ready with as many replicas as it asks for, and no pod is left over."""
+
+        def check() -> None:
+            wanted = self.kubectl.get("vajradeployment", NAME)["spec"]["replicas"]
+            status = self.status()
+            ready = next(each for each in status["conditions"] if each["type"] == "Ready")
+            assert ready["status"] == "True", f"{ready['reason']}: {ready['message']}"
+            for role, count in ((LEADER, wanted), (GATEWAY, 2)):
+                assert len(self.kubectl.find("pods", f"{LABEL}={NAME},{role}")) == count
+
+        eventually(check, seconds=_READY_SECONDS, interval=0.5)
+
+    def patch(self, **spec: Any) -> None:
+        """Changes the spec."""
+        self.kubectl.patch("vajradeployment", NAME, {"spec": spec})
+
+    def kill_a_worker(self) -> None:
+        """SIGKILL for the worker of the first replica."""
+        leader = next(iter(self.pods(LEADER).values()))
+        self.kubectl.execute(leader["metadata"]["name"], "python", "-c", _KILL_A_WORKER)
+
+    def evict(self, pod: str) -> None:
+        """Asks for the eviction of a pod until it is granted."""
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
+        path = f"/api/v1/namespaces/{self.kubectl.namespace}/pods/{pod}/eviction"
+
+        def granted() -> None:
+            try:
+                self.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+            except KubectlError as error:
+                if "disruption budget" in str(error):
+                    raise AssertionError("not granted yet") from error
+                raise
+
+        eventually(granted, seconds=_READY_SECONDS, interval=1)
+
+    def on(self, node: str, role: str) -> list[str]:
+        """Names of its pods on a node."""
+        pods = self.pods(role).values()
+        return [each["metadata"]["name"] for each in pods if each["spec"].get("nodeName") == node]
