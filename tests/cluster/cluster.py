@@ -29,6 +29,9 @@ class Cluster(Protocol):
     def tag(self, image: str, other: str) -> None:
         """Gives an image another name, on all nodes."""
 
+    def kill(self, node: str, container: str) -> None:
+        """SIGKILL for the first process of a container, by its id."""
+
     def cut(self, node: str) -> None:
         """Cuts a node and its pods off from everything."""
 

@@ -72,6 +72,10 @@ class Containerd:
         """Gives an image another name."""
         self._ctr("images", "tag", "--force", image, other)
 
+    def kill(self, container: str) -> None:
+        """SIGKILL for a container's first process."""
+        self._ctr("tasks", "kill", "--signal=SIGKILL", container)
+
     def stop(self) -> None:
         """Ends its containers without grace, then containerd; also after a start that failed."""
         # Containers outlive it, so they go first.

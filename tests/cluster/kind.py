@@ -48,6 +48,9 @@ class KindCluster:
         for node in _run("kind", "get", "nodes", "--name", NAME).split():
             _run("docker", "exec", node, "ctr", "-n", "k8s.io", "images", "tag", "--force", image, other)
 
+    def kill(self, node: str, container: str) -> None:
+        _run("docker", "exec", node, "ctr", "-n", "k8s.io", "tasks", "kill", "--signal=SIGKILL", container)
+
     def cut(self, node: str) -> None:
         for table, chain, direction in _CUT:
             _run("docker", "exec", node, "iptables", "-t", table, "-I", chain, direction, "eth0", "-j", "DROP")

@@ -51,6 +51,9 @@ class LocalCluster:
         for node in _nodes(self.folder):
             node.containerd.tag(image, other)
 
+    def kill(self, node: str, container: str) -> None:
+        Node(self.folder, self.network, _index(node)).containerd.kill(container)
+
     def cut(self, node: str) -> None:
         self.network.cut(_index(node))
 

@@ -12,12 +12,15 @@ NAMESPACE = "vajra-system"
 _IMAGES = {"vajra-operator:0.1.0": OPERATOR, "vajra-replica:0.1.0": REPLICA}
 
 
-def install(cluster: Cluster) -> None:
-    """Returns when the operator is available."""
+def install(cluster: Cluster, tag: str | None = None) -> None:
+    """Returns when the operator is rolled out. tag: of images that are as if they were another version's."""
     manifest = (MANIFESTS / "install.yaml").read_text()
     for name, image in _IMAGES.items():
         assert name in manifest
+        if tag is not None:
+            built, image = image, f"{image.partition(':')[0]}:{tag}"
+            cluster.tag(built, image)
         manifest = manifest.replace(name, image)
     kubectl = cluster.kubectl.within(NAMESPACE)
     kubectl("apply", "-f", str(MANIFESTS / "crd.yaml"), "-f", "-", stdin=manifest)
-    kubectl.wait("condition=Available", "deployment/vajra-operator")
+    kubectl("rollout", "status", "deployment/vajra-operator", "--timeout=120s", seconds=130)
