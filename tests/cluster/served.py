@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from tests.cluster.images import MODEL
@@ -54,8 +55,11 @@ class Served:
         assert status.get("observedGeneration") == found["metadata"]["generation"]
         return status
 
-    def wait_ready(self) -> None:
-        """Returns when it is Ready with as many replicas as it asks for, and no pod is left over."""
+    def wait_ready(self, *, lost: str = "") -> None:
+        """Returns when it is Ready with as many replicas as it asks for, and no pod is left over.
+
+        lost: a node that is gone, and whose kubelet cannot say that its pods have ended.
+        """
 
         def check() -> None:
             wanted = self.kubectl.get("vajradeployment", NAME)["spec"]["replicas"]
@@ -63,13 +67,24 @@ class Served:
             ready = next(each for each in status["conditions"] if each["type"] == "Ready")
             assert ready["status"] == "True", f"{ready['reason']}: {ready['message']}"
             for role, count in ((LEADER, wanted), (GATEWAY, 2)):
-                assert len(self.kubectl.find("pods", f"{LABEL}={NAME},{role}")) == count
+                pods = self.kubectl.find("pods", f"{LABEL}={NAME},{role}")
+                there = [each["metadata"]["name"] for each in pods if each["spec"].get("nodeName") != lost]
+                assert len(there) == count, f"pods are left over: {there}"
 
         eventually(check, seconds=_READY_SECONDS, interval=0.5)
 
     def patch(self, **spec: Any) -> None:
         """Changes the spec."""
         self.kubectl.patch("vajradeployment", NAME, {"spec": spec})
+
+    def occupy(self, node: str, others: Sequence[str]) -> None:
+        """Sees to it that a node has a replica and a gateway."""
+        for role in (LEADER, GATEWAY):
+            if not self.on(node, role):
+                self.kubectl("cordon", *others)
+                self.kubectl.delete("pod", next(iter(self.pods(role).values()))["metadata"]["name"])
+                self.wait_ready()
+                self.kubectl("uncordon", *others)
 
     def kill_a_worker(self) -> None:
         """SIGKILL for the worker of the first replica."""

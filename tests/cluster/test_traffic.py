@@ -151,21 +151,19 @@ def test_scaling_takes_no_request_along(served: Served) -> None:
 
 
 def test_a_node_that_is_lost_takes_only_its_gateways_streams_along(cluster: Cluster, served: Served) -> None:
-    node = nodes(cluster.kubectl)[1]
-    assert served.on(node, LEADER)
-    assert served.on(node, GATEWAY)
+    first, node = nodes(cluster.kubectl)
+    served.occupy(node, [first])
     with served.traffic.during() as counts:
         with partition(cluster, node):
-            served.wait_ready()
+            served.wait_ready(lost=node)
             assert not served.on(node, LEADER)
         served.wait_ready()
     expect_no_failure(counts, "node lost", losing_streams=True)
 
 
 def test_a_node_is_drained(cluster: Cluster, served: Served) -> None:
-    node = nodes(cluster.kubectl)[1]
-    served_there = served.on(node, LEADER) + served.on(node, GATEWAY)
-    assert served_there
+    first, node = nodes(cluster.kubectl)
+    served.occupy(node, [first])
     try:
         with served.traffic.during() as counts:
             drain = ["--ignore-daemonsets", "--delete-emptydir-data", "--timeout=150s"]

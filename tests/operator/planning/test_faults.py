@@ -105,6 +105,21 @@ def test_a_replica_that_serves_long_enough_has_a_clean_record() -> None:
     assert cluster.status["recovery"]["groupRestarts"] == 1, "the sum remains"
 
 
+def test_the_last_words_of_a_replica_that_failed_are_not_counted_again() -> None:
+    cluster = settled()
+    uid = cluster.pods()["llama-0-0"]["metadata"]["uid"]
+    process = cluster.processes[uid]
+    process.worker_restarts = 1
+    cluster.settle()
+    cluster.fail("llama-0-0", 3)
+    cluster.processes[uid] = process  # what it said last is known for a while
+    for _ in range(2):
+        cluster.write_status(cluster.plan())
+    recovery = cluster.status["recovery"]
+    assert (recovery["workerRestarts"], recovery["groupRestarts"]) == (1, 1)
+    assert recovery["lastFault"]["reason"] == "ReplicaFailed"
+
+
 def test_others_are_not_touched_while_one_waits() -> None:
     cluster = settled(replicas=3)
     for _ in range(2):

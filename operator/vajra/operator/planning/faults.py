@@ -153,7 +153,9 @@ class _Climb:
         return record
 
     def _workers(self, group: Group, record: Record) -> Record:
-        if group.report is None or group.report.worker_restarts == record.worker_restarts:
+        if group.report is None or record.mark == group.mark:  # the last words of a group that has been counted
+            return record
+        if group.report.worker_restarts == record.worker_restarts:
             return record
         count = group.report.worker_restarts
         more = count - record.worker_restarts if count > record.worker_restarts else count  # a new process counts anew

@@ -43,7 +43,8 @@ def gateway_template(owner: Owner, spec: VajraDeploymentSpec, settings: PodSetti
     )
     gateway["resources"] = {"requests": dict(_REQUESTS)}
     body = pod_spec(owner.name, spec, settings.drain, gateway, gateway_volumes(owner.name, spec))
-    body["topologySpreadConstraints"] = [spread(names.component_selector(owner.name, names.GATEWAY))]
+    apart = spread(names.component_selector(owner.name, names.GATEWAY))
+    body["topologySpreadConstraints"] = [{**apart, "matchLabelKeys": ["pod-template-hash"]}]  # in a rollout, too
     labels = {
         **names.labels(owner.name, names.GATEWAY),
         names.ROLE: names.GATEWAY,
