@@ -12,8 +12,8 @@ from tests.cluster.binaries import Binaries, cache
 from tests.cluster.containerd import PAUSE_IMAGE
 
 PROJECT = Path(__file__).parents[2]
-OPERATOR = "localhost/vajra-operator:test"
-REPLICA = "localhost/vajra:test"  # also the gateway's
+OPERATOR = "docker.io/library/vajra-operator:0.1.0"  # what a runtime makes of the names in manifests/install.yaml
+REPLICA = "docker.io/library/vajra-replica:0.1.0"  # also the gateway's
 CLIENT = "localhost/vajra-client:test"  # REPLICA with the openai package, for clients that run as pods
 MODEL = "smollm2-135m-instruct"  # is in REPLICA
 IMAGES = (OPERATOR, REPLICA, CLIENT)

@@ -1,4 +1,4 @@
-"""The operator, installed as anyone installs it, with the images of this tree."""
+"""The operator, installed as anyone installs it; the images of this tree have the names in the manifests."""
 
 from __future__ import annotations
 
@@ -9,18 +9,16 @@ from tests.cluster.images import OPERATOR, REPLICA
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 NAMESPACE = "vajra-system"
-_IMAGES = {"vajra-operator:0.1.0": OPERATOR, "vajra-replica:0.1.0": REPLICA}
+_VERSION = OPERATOR.rpartition(":")[2]
 
 
-def install(cluster: Cluster, tag: str | None = None) -> None:
-    """Returns when the operator is rolled out. tag: of images that are as if they were another version's."""
+def install(cluster: Cluster, version: str = _VERSION) -> None:
+    """Returns when the operator is rolled out. version: another one than the images', as which they are to pass."""
     manifest = (MANIFESTS / "install.yaml").read_text()
-    for name, image in _IMAGES.items():
-        assert name in manifest
-        if tag is not None:
-            built, image = image, f"{image.partition(':')[0]}:{tag}"
-            cluster.tag(built, image)
-        manifest = manifest.replace(name, image)
+    if version != _VERSION:
+        for image in (OPERATOR, REPLICA):
+            cluster.tag(image, image.replace(_VERSION, version))
+        manifest = manifest.replace(f":{_VERSION}", f":{version}")
     kubectl = cluster.kubectl.within(NAMESPACE)
     kubectl("apply", "-f", str(MANIFESTS / "crd.yaml"), "-f", "-", stdin=manifest)
     kubectl("rollout", "status", "deployment/vajra-operator", "--timeout=120s", seconds=130)

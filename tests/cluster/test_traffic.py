@@ -200,7 +200,7 @@ def test_serving_needs_no_operator(cluster: Cluster, served: Served) -> None:
 def test_another_version_of_the_operator_rolls_nothing(cluster: Cluster, served: Served) -> None:
     before = {**served.pods(LEADER), **served.pods(GATEWAY)}
     with served.traffic.during() as counts:
-        operator_install.install(cluster, tag="next")
+        operator_install.install(cluster, version="0.2.0")
         served.wait_ready()
     assert served.pods(LEADER).keys() | served.pods(GATEWAY).keys() == before.keys()
     expect_no_failure(counts, "operator upgraded")
