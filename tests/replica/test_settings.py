@@ -37,6 +37,18 @@ async def test_a_start_from_a_folder_takes_what_is_live(checkpoint: Path, tmp_pa
         assert (await replica.status()).revision == "r1", "a live change is no new revision"
 
 
+async def test_a_cluster_that_asks_for_what_it_lacks_ends_it_with_every_reason(
+    checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    deployment = manifest(checkpoint, parallelism={"tensor": 2}, resources={"accelerator": {"type": "GPU"}})
+    live = {"generation": 1, "spec": deployment["spec"]}
+    async with Replica(deployment, tmp_path, live=live, wait=False) as replica:
+        assert await replica.process.wait() == 2
+    said = capfd.readouterr().err
+    assert "spec.parallelism.tensor: 2 is not implemented" in said
+    assert "say resources: {accelerator: {type: CPU}}" in said
+
+
 async def test_a_broken_folder_ends_it_with_the_reason(
     checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

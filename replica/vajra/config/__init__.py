@@ -34,7 +34,7 @@ from vajra.config.reference import (
 from vajra.config.schema import json_schema
 from vajra.config.serialization import from_dict, from_json, from_yaml, to_dict, to_json, to_yaml
 from vajra.config.spec.root import VajraDeploymentSpec
-from vajra.config.support import check_supported, local_notices
+from vajra.config.support import check_supported, local_notices, require_supported
 
 __all__ = [
     "API_VERSION",
@@ -74,6 +74,7 @@ __all__ = [
     "from_yaml",
     "json_schema",
     "local_notices",
+    "require_supported",
     "to_dict",
     "to_json",
     "to_yaml",

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from vajra.config.deployment import VajraDeployment
-from vajra.config.errors import ConfigError
+from vajra.config.errors import ConfigError, ConfigErrors
 from vajra.config.options import Scope
 from vajra.config.spec.model import ModelSection
 from vajra.config.spec.root import VajraDeploymentSpec
@@ -37,6 +37,17 @@ def check_supported(
         hint = "the native engine of this version runs on CPUs"
         errors.append(ConfigError("spec.worker.executionBackend", "Native", "Python with accelerator GPU", hint))
     return [*errors, *_quantization_faults(spec)]
+
+
+def require_supported(
+    deployment: VajraDeployment, *, accelerators: Collection[str] = ("CPU",), in_cluster: bool = False
+) -> None:
+    """Raises ConfigError naming all that `check_supported` finds."""
+    errors = check_supported(deployment, accelerators=accelerators, in_cluster=in_cluster)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise ConfigErrors(errors)
 
 
 def _quantization_faults(spec: VajraDeploymentSpec) -> Iterator[ConfigError]:

@@ -61,7 +61,13 @@ def create_engine(
             f"quantization is {spec.quantization}; the torch engine has none. Set quantization to none, or "
             "use_native_execution_backend to true"
         )
-    from vajra.engine.torch_engine import TorchEngine
+    try:
+        from vajra.engine.torch_engine import TorchEngine
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"the Python execution backend needs {error.name}, which is not installed here. Install vajra[torch], use "
+            "an image that has it, or set worker.executionBackend to Native"
+        ) from error
 
     return TorchEngine(spec, weights, options)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from vajra.config import ConfigErrors, VajraDeployment, check_supported
+from vajra.config import VajraDeployment, require_supported
+from vajra.worker.resources import accelerators
 
 
 def check(deployment: VajraDeployment, *, in_cluster: bool = False) -> None:
@@ -12,9 +11,5 @@ def check(deployment: VajraDeployment, *, in_cluster: bool = False) -> None:
 
     `in_cluster`: the replicas run elsewhere, on nodes that have what they ask for.
     """
-    accelerators = ("CPU", "GPU") if in_cluster or Path("/dev/nvidiactl").exists() else ("CPU",)
-    errors = check_supported(deployment, accelerators=accelerators, in_cluster=in_cluster)
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        raise ConfigErrors(errors)
+    devices = ("CPU", "GPU") if in_cluster else accelerators()
+    require_supported(deployment, accelerators=devices, in_cluster=in_cluster)

@@ -8,12 +8,19 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from vajra.config import ConfigError, LiveSettings, LLMBaseReplicaControllerConfig, VajraDeployment
+from vajra.config import (
+    ConfigError,
+    LiveSettings,
+    LLMBaseReplicaControllerConfig,
+    VajraDeployment,
+    require_supported,
+)
 from vajra.replica.controller import LLMBaseReplicaController
 from vajra.replica.limits import StreamLimits
 from vajra.replica.server import serve
 from vajra.replica.worker_process import WorkerProcess
 from vajra.scheduling.registry import Registry
+from vajra.worker.resources import accelerators
 
 controllers: Registry[LLMBaseReplicaController] = Registry("replica controller")
 
@@ -47,6 +54,8 @@ def run(
         )
 
     try:
+        if settings is not None:  # elsewhere the gateway, which starts replicas, has checked it
+            require_supported(settings.deployment, accelerators=accelerators(), in_cluster=True)
         return asyncio.run(main(settings or LiveSettings(VajraDeployment.from_dict(manifest))))
     except (ConfigError, NotImplementedError) as error:
         print(error, file=sys.stderr)

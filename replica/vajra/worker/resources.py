@@ -1,4 +1,4 @@
-"""What this machine, or the cgroup this process runs in, allows: memory and cores."""
+"""What this machine has, or the cgroup this process runs in allows: devices, memory, cores."""
 
 from __future__ import annotations
 
@@ -45,6 +45,11 @@ def memory_limit_bytes() -> int:
             if numbers and numbers[0] > 0:
                 limit = min(limit, numbers[0])
     return limit
+
+
+def accelerators() -> tuple[str, ...]:
+    """The kinds of device that this machine, or this process's container, has."""
+    return ("CPU", "GPU") if Path("/dev/nvidiactl").exists() else ("CPU",)
 
 
 def num_cores() -> int:
