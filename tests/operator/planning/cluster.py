@@ -88,6 +88,7 @@ class Cluster:
     processes: dict[str, Process] = field(default_factory=dict)  # by UID of the pod
     nodes_down: set[str] = field(default_factory=set)
     events: list[Event] = field(default_factory=list)
+    room: int | None = None  # pods of replicas that the nodes take; None: any number
     silent: bool = False  # nobody answers the operator
     disturbed: bool = False  # a second operator has written what it had planned long ago
     uids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -166,6 +167,9 @@ class Cluster:
             return
         if "deletionTimestamp" in pod["metadata"]:
             self._forget(pod)
+        elif "nodeName" not in pod["spec"] and self._is_full(pod):
+            if "conditions" not in status:
+                self._set(pod, "PodScheduled", "False")
         elif "nodeName" not in pod["spec"]:
             pod["spec"]["nodeName"] = f"n{1 + sum('nodeName' in each['spec'] for each in self.pods().values()) % 3}"
             self._set(pod, "PodScheduled", "True")
@@ -320,6 +324,10 @@ class Cluster:
 
     def _is_ready(self, pod: Object) -> bool:
         return any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", ()))
+
+    def _is_full(self, pod: Object) -> bool:
+        placed = sum("nodeName" in each["spec"] for each in self.replica_pods().values())
+        return self.room is not None and names.REPLICA in pod["metadata"]["labels"] and placed >= self.room
 
     def _node_of(self, pod: Object) -> str:
         return str(pod["spec"].get("nodeName", ""))

@@ -184,6 +184,10 @@ class World(RuleBasedStateMachine):
     def find_nodes(self) -> None:
         self.cluster.nodes_down.clear()
 
+    @rule(room=st.none() | st.integers(0, 6))
+    def crowd(self, room: int | None) -> None:
+        self.cluster.room = room
+
     @rule(silent=st.booleans())
     def hush(self, silent: bool) -> None:
         self.cluster.silent = silent
@@ -230,6 +234,7 @@ class World(RuleBasedStateMachine):
         cluster = self.cluster
         cluster.nodes_down.clear()
         cluster.silent = False
+        cluster.room = None
         self.stale = None
         rollout = cluster.spec["rollout"] | {"paused": False, "partition": 0}
         cluster.change(scheduler={"type": "FixedChunk"}, suspend=False, rollout=rollout, cache={"blockSize": 64})

@@ -131,6 +131,18 @@ def test_others_are_not_touched_while_one_waits() -> None:
     assert cluster.serving() == {0, 2}
 
 
+def test_what_has_failed_is_not_said_to_finish_its_requests_or_to_be_well() -> None:
+    cluster = Cluster(parallel_spec(recovery=RECOVERY))
+    cluster.settle()
+    told = len(cluster.events)
+    cluster.fail("llama-0-0", 3)
+    for _ in range(3):  # the other pod takes its time to end
+        cluster.carry_out(cluster.plan())
+    assert [name for name, pod in cluster.replica_pods().items() if "deletionTimestamp" in pod["metadata"]]
+    assert {event.reason for event in cluster.events[told:]} == {"CrashLoop", "ReplicaFailed", "Scaling"}
+    assert cluster.condition("Degraded")["status"] == "True"
+
+
 def test_a_group_is_recreated_whole() -> None:
     cluster = Cluster(parallel_spec(replicas=2, recovery=RECOVERY))
     cluster.settle()

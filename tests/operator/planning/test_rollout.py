@@ -84,6 +84,21 @@ def test_an_evicted_replica_is_replaced_at_once_where_there_is_room(surge: int) 
     assert len(cluster.serving()) == 2
 
 
+@given(order=st.permutations([f"llama-{replica}-{pod}" for replica in range(3) for pod in range(2)]))
+@settings(max_examples=20, deadline=None)
+def test_where_there_is_room_for_one_replica_and_a_half_one_serves(order: list[str]) -> None:
+    cluster = Cluster(parallel_spec(replicas=3), room=3)
+    cluster.carry_out(cluster.plan())
+    for name in order:
+        cluster.progress(name)
+    cluster.settle()
+    assert len(cluster.serving()) == 1
+    assert cluster.condition("Ready")["reason"] in ("Unschedulable", "InsufficientGPUs")
+    cluster.room = None
+    cluster.settle()
+    assert cluster.serving() == {0, 1, 2}
+
+
 def test_spec_replicas_is_read_and_never_written() -> None:
     cluster = settled(replicas=2)
     cluster.change(replicas=3)

@@ -58,7 +58,7 @@ def why_not_ready(group: Group, ladder: Ladder, gpu_resource: str) -> Blocking:
 def why_pod_not_ready(pod: Pod, reports: Mapping[str, Report], gpu_resource: str) -> Blocking:
     """Why a pod that has not ended is not ready."""
     scheduled = pod.condition("PodScheduled")
-    if scheduled.get("status") == "False":
+    if pod.unschedulable:
         said = scheduled.get("message") or scheduled.get("reason", "")
         if f"Insufficient {gpu_resource}" in said:
             advice = "free some, or add nodes that have them"

@@ -119,14 +119,15 @@ def _blocking(now: Situation) -> Blocking | None:
 
 def _missing_replica(now: Situation) -> Blocking:
     """Why fewer replicas than asked for serve the update revision."""
-    missing = [group for group in now.groups.values() if not group.ready and group.replica not in now.fleet.leaving]
+    going = now.fleet.leaving | now.fleet.removing - now.ladder.restarting
+    missing = [group for group in now.groups.values() if not group.ready and group.replica not in going]
     missing.sort(key=lambda group: (group.replica not in now.ladder.stopped, group.replica))
     found = [why_not_ready(group, now.ladder, now.gpu_resource) for group in missing]
     first = next((blocking for blocking in found if blocking.reason in _TROUBLE), found[0] if found else None)
     if first is not None and first.reason in _TROUBLE:
         return first
-    if now.fleet.waiting:
-        return _waiting(now, min(now.fleet.waiting))
+    if now.coming_back:
+        return _coming_back(now, min(now.coming_back))
     if any(group.revision != now.rollout.update for group in now.groups.values()):
         held = _held(now)
         if held is not None:
@@ -140,7 +141,7 @@ def _missing_replica(now: Situation) -> Blocking:
     return Blocking(Reason.CREATING, "replicas are being created")
 
 
-def _waiting(now: Situation, replica: int) -> Blocking:
+def _coming_back(now: Situation, replica: int) -> Blocking:
     record, last = now.ladder.records.get(replica), now.ladder.last_fault
     said = f": {last['message']}" if last.get("replica") == replica else ""
     restarts = _count(record.restarts, "time") if record else "once"
@@ -150,7 +151,7 @@ def _waiting(now: Situation, replica: int) -> Blocking:
 
 def _available(now: Situation) -> Verdict:
     needed = max(1, now.wanted - now.spec.rollout.max_unavailable)
-    message = f"{now.serving} of {_count(now.wanted, 'replica')} serve"
+    message = f"{now.serving} of {now.wanted} replicas serve"
     if now.wanted == 0:
         return Verdict(
             False, Reason.SUSPENDED if now.spec.suspend else Reason.SCALED_TO_ZERO, "no replica is asked for"
@@ -170,7 +171,7 @@ def _progressing(now: Situation) -> Verdict:
     if now.rolling:
         return _held(now) or Verdict(True, Reason.ROLLING_OUT, _rollout_message(now))
     if len(now.groups) != now.wanted or now.serving_update < now.wanted:
-        return Verdict(True, Reason.SCALING, f"{now.serving_update} of {_count(now.wanted, 'replica')} serve")
+        return Verdict(True, Reason.SCALING, f"{now.serving_update} of {now.wanted} replicas serve")
     return Verdict(False, Reason.COMPLETE, f"revision {now.rollout.update} is rolled out")
 
 
@@ -192,8 +193,8 @@ def _held(now: Situation) -> Verdict | None:
 def _degraded(now: Situation, progressing: Verdict) -> Verdict:
     for group in _stopped_first(now):
         return Verdict(True, *why_not_ready(group, now.ladder, now.gpu_resource))
-    for replica in sorted(now.fleet.waiting):
-        return Verdict(True, *_waiting(now, replica))
+    for replica in sorted(now.coming_back):
+        return Verdict(True, *_coming_back(now, replica))
     if progressing.reason is Reason.PROGRESS_DEADLINE_EXCEEDED:
         return Verdict(True, progressing.reason, progressing.message)
     return Verdict(False, Reason.AS_EXPECTED, "nothing is broken")
@@ -229,7 +230,7 @@ def _suspended(now: Situation) -> Verdict:
 
 
 def _rollout_message(now: Situation) -> str:
-    return f"{now.serving_update} of {_count(now.wanted, 'replica')} serve revision {now.rollout.update}"
+    return f"{now.serving_update} of {now.wanted} replicas serve revision {now.rollout.update}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -79,6 +79,11 @@ class Ladder:
     restarting: frozenset[int]
     stopped: frozenset[int]
 
+    def has_counted(self, group: Group) -> bool:
+        """Whether the group has failed, also when the pod that it was counted by is gone already."""
+        record = self.records.get(group.replica)
+        return record is not None and record.last_restart > max(pod.created for pod in group.pods)
+
     def written(self, keep: frozenset[int]) -> dict[str, Any]:
         """status.recovery, with the records of these replicas."""
         recovery: dict[str, Any] = {"workerRestarts": self.worker_restarts, "groupRestarts": self.group_restarts}

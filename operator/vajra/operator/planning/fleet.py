@@ -3,6 +3,9 @@
 A slot is a group that stays, or the index of one that waits to be created again after a fault. There are as many slots
 as replicas asked for, during a rollout maxSurge more; and never more groups than replicas and maxSurge together, those
 included that are still leaving.
+
+Of several groups of which only a part finds nodes, all but the first give their places back, and none is created until
+that one is placed as a whole: else each could keep what the others wait for, and none would ever serve.
 """
 
 from __future__ import annotations
@@ -29,12 +32,12 @@ class Creation:
 class Fleet:
     """What becomes of the groups.
 
-    leaving: drain and delete. restarting: delete, they have failed. creating: all or the rest of their pods. waiting:
-    indices that are created again after a wait. outdated: to be replaced, sooner or later.
+    leaving: drain and delete. removing: delete, there is nothing to drain. creating: all or the rest of their pods.
+    waiting: indices that are created again after a wait. outdated: to be replaced, sooner or later.
     """
 
     leaving: frozenset[int]
-    restarting: frozenset[int]
+    removing: frozenset[int]
     creating: tuple[Creation, ...]
     waiting: frozenset[int]
     outdated: frozenset[int]
@@ -51,7 +54,9 @@ def decide(
 ) -> Fleet:
     """The decision. `taken`: indices whose names others hold; `wait_over`: whether an index has waited long enough."""
     leaving = {replica for replica, group in groups.items() if group.state is State.LEAVING}
-    staying = {replica: group for replica, group in groups.items() if replica not in leaving | ladder.restarting}
+    half_placed = [replica for replica, group in groups.items() if replica not in leaving and group.half_placed]
+    removing = ladder.restarting.union(half_placed[1:])
+    staying = {replica: group for replica, group in groups.items() if replica not in leaving | removing}
     waiting = _waiting(groups, ladder, rollout)
 
     outdated = [group for group in staying.values() if rollout.is_outdated(group)]
@@ -80,7 +85,8 @@ def decide(
     creating = [
         Creation(group.replica, group.revision) for group in staying.values() if group.state is State.INCOMPLETE
     ]
-    room = wanted + rollout.settings.max_surge - len(groups)
+    held = any(group.half_placed for group in staying.values())
+    room = 0 if held else wanted + rollout.settings.max_surge - len(groups)
     due = [replica for replica in sorted(waiting) if not (replica in groups or replica in taken) and wait_over(replica)]
     creating += [Creation(replica, rollout.target(replica)) for replica in due[: max(0, room)]]
     room -= len(due)
@@ -92,7 +98,7 @@ def decide(
 
     return Fleet(
         frozenset(leaving),
-        ladder.restarting,
+        removing,
         tuple(creating),
         frozenset(waiting),
         frozenset(group.replica for group in outdated),

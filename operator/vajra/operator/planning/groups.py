@@ -87,6 +87,11 @@ class Group:
         return next((pod for pod in self.pods if pod.node_down), None)
 
     @property
+    def half_placed(self) -> bool:
+        """Whether some of its pods hold their places while others find none."""
+        return any(pod.node for pod in self.pods) and any(pod.unschedulable for pod in self.pods)
+
+    @property
     def mark(self) -> str:
         """Tells this group from the next one with the same index: deleting it takes this pod last."""
         return self.pods[0].uid

@@ -188,7 +188,7 @@ class _Planning:
 
     def _departures(self) -> Iterator[Action]:
         for replica, group in self.groups.items():
-            if replica in self.fleet.restarting:
+            if replica in self.fleet.removing:
                 yield from remove(group)
             elif replica in self.fleet.leaving:
                 yield from leave(group, self.spec.drain)

@@ -50,6 +50,11 @@ class Pod:
         return self.end is None and not self.node_down
 
     @property
+    def unschedulable(self) -> bool:
+        """Whether the scheduler has found no node for it."""
+        return self.condition("PodScheduled").get("status") == "False"
+
+    @property
     def replica(self) -> int:
         """Index of its replica."""
         return int(self.labels[names.REPLICA])

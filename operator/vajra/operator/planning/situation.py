@@ -13,7 +13,7 @@ from vajra.operator.planning.acceptance import Acceptance
 from vajra.operator.planning.faults import Ladder
 from vajra.operator.planning.fleet import Fleet
 from vajra.operator.planning.gateways import Gateways
-from vajra.operator.planning.groups import Group
+from vajra.operator.planning.groups import Group, State
 from vajra.operator.planning.live import Acknowledgement
 from vajra.operator.planning.objects.owner import Owner
 from vajra.operator.planning.rollout import Rollout
@@ -64,6 +64,16 @@ class Situation:
     def serving_update(self) -> int:
         """Replicas of the update revision that serve."""
         return sum(group.ready and group.revision == self.rollout.update for group in self.groups.values())
+
+    @property
+    def coming_back(self) -> frozenset[int]:
+        """Replicas that have failed and are not created again yet."""
+        going = (
+            group.replica
+            for group in self.groups.values()
+            if group.state is State.LEAVING and group.lost_pod is None and self.ladder.has_counted(group)
+        )
+        return self.fleet.waiting.union(going)
 
     @property
     def complete(self) -> bool:
