@@ -82,9 +82,10 @@ def test_where_a_process_is_in_its_start(stages: tuple[Stage, ...], reason: Reas
         assert "43%" in ready["message"]
 
 
-def test_the_first_trouble_is_told_before_what_only_takes_its_time() -> None:
-    cluster = started(replicas=2)
-    pod = cluster.pods()["llama-1-0"]
+@pytest.mark.parametrize(("spec", "name"), [({"replicas": 2}, "llama-1-0"), (parallel_spec(), "llama-0-1")])
+def test_the_first_trouble_is_told_before_what_only_takes_its_time(spec: Object, name: str) -> None:
+    cluster = started(**spec)
+    pod = cluster.pods()[name]
     cluster.processes.pop(pod["metadata"]["uid"])
     pod["status"] = waiting("ErrImagePull", "unauthorized")
     assert ready_of(cluster)["reason"] == Reason.IMAGE_PULL_FAILED

@@ -19,6 +19,19 @@ class Blocking(NamedTuple):
     message: str
 
 
+# What does not pass by itself.
+TROUBLE: Final = frozenset(
+    {
+        Reason.UNSCHEDULABLE,
+        Reason.INSUFFICIENT_GPUS,
+        Reason.IMAGE_PULL_FAILED,
+        Reason.CONTAINER_CONFIG_FAILED,
+        Reason.CRASH_LOOP,
+        Reason.CONFIG_REFUSED,
+        Reason.RESTART_LIMIT_EXCEEDED,
+        Reason.NODE_LOST,
+    }
+)
 _IMAGE_REASONS: Final = (
     "ErrImagePull",
     "ImagePullBackOff",
@@ -51,8 +64,8 @@ def why_not_ready(group: Group, ladder: Ladder, gpu_resource: str) -> Blocking:
         return Blocking(Reason.DRAINING, f"replica {group.replica} finishes its requests and leaves")
     if group.state is State.INCOMPLETE:
         return Blocking(Reason.CREATING, f"replica {group.replica} has {len(group.pods)} of {group.size} pods")
-    pod = next(pod for pod in group.pods if not pod.ready)
-    return why_pod_not_ready(pod, group.reports, gpu_resource)
+    found = [why_pod_not_ready(pod, group.reports, gpu_resource) for pod in group.pods if not pod.ready]
+    return next((blocking for blocking in found if blocking.reason in TROUBLE), found[0])
 
 
 def why_pod_not_ready(pod: Pod, reports: Mapping[str, Report], gpu_resource: str) -> Blocking:

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from vajra.operator.model import Manifest
 from vajra.operator.planning import clock
 from vajra.operator.planning.acceptance import Acceptance
-from vajra.operator.planning.blocking import Blocking, why_gateway_not_ready, why_not_ready
+from vajra.operator.planning.blocking import TROUBLE, Blocking, why_gateway_not_ready, why_not_ready
 from vajra.operator.planning.groups import Group, State
 from vajra.operator.planning.situation import Situation
 from vajra.operator.reasons import Fault, Reason
@@ -23,18 +23,6 @@ class Verdict(NamedTuple):
 
 
 _KINDS: Final = ("Accepted", "Ready", "Available", "Progressing", "Degraded", "ConfigApplied", "Suspended")
-_TROUBLE: Final = frozenset(
-    {
-        Reason.UNSCHEDULABLE,
-        Reason.INSUFFICIENT_GPUS,
-        Reason.IMAGE_PULL_FAILED,
-        Reason.CONTAINER_CONFIG_FAILED,
-        Reason.CRASH_LOOP,
-        Reason.CONFIG_REFUSED,
-        Reason.RESTART_LIMIT_EXCEEDED,
-        Reason.NODE_LOST,
-    }
-)
 
 
 def conditions(now: Situation) -> list[dict[str, Any]]:
@@ -123,8 +111,8 @@ def _missing_replica(now: Situation) -> Blocking:
     missing = [group for group in now.groups.values() if not group.ready and group.replica not in going]
     missing.sort(key=lambda group: (group.replica not in now.ladder.stopped, group.replica))
     found = [why_not_ready(group, now.ladder, now.gpu_resource) for group in missing]
-    first = next((blocking for blocking in found if blocking.reason in _TROUBLE), found[0] if found else None)
-    if first is not None and first.reason in _TROUBLE:
+    first = next((blocking for blocking in found if blocking.reason in TROUBLE), found[0] if found else None)
+    if first is not None and first.reason in TROUBLE:
         return first
     if now.coming_back:
         return _coming_back(now, min(now.coming_back))
@@ -239,5 +227,5 @@ def _count(number: int, noun: str) -> str:
 
 def is_trouble(reason: str) -> bool:
     """Whether an event with this reason is a warning."""
-    warnings = {*_TROUBLE, Reason.PROGRESS_DEADLINE_EXCEEDED, Reason.INVALID_CONFIG, Reason.UNSUPPORTED_OPTION}
+    warnings = {*TROUBLE, Reason.PROGRESS_DEADLINE_EXCEEDED, Reason.INVALID_CONFIG, Reason.UNSUPPORTED_OPTION}
     return reason in {*warnings, Reason.INVALID_POD_TEMPLATE, Reason.NOT_ANSWERING, *Fault}
