@@ -24,8 +24,8 @@ class Hub(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, folder: Path, host: str) -> None:
+        super().__init__((host, 0), Handler)
         self.folder = folder
         self.fetched: list[str] = []
         self.ranges: list[tuple[str, int]] = []  # (file, first byte) of requests for the rest of a file
@@ -35,13 +35,14 @@ class Hub(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        host, port = self.server_address[:2]
+        return f"http://{host!s}:{port}"
 
 
 @contextmanager
-def serve_hub(folder: Path) -> Iterator[Hub]:
-    """A hub that runs in this process."""
-    server = Hub(folder)
+def serve_hub(folder: Path, host: str = "127.0.0.1") -> Iterator[Hub]:
+    """A hub that runs in this process, at one of this machine's addresses."""
+    server = Hub(folder, host)
     thread = Thread(target=server.serve_forever)
     thread.start()
     yield server

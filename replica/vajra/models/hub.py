@@ -14,6 +14,7 @@ from vajra.models.errors import ModelError
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 # Beside the weights: configuration, tokenizer, chat template. Python files only where custom code was allowed.
 METADATA = ("*.json", "*.jinja", "*.model", "*.txt")
+_IN_CLUSTER = "In a cluster the token lies in a Secret, which spec.model.tokenSecretRef names."
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,14 @@ def open_repo(repo_id: str, revision: str | None, download_dir: str | None) -> H
     try:
         info = HfApi().model_info(repo_id, revision=revision)
     except GatedRepoError as e:
-        raise ModelError(f"{at} is gated. Accept its terms on the hub, then set HF_TOKEN to a token of yours.") from e
+        raise ModelError(
+            f"{at} is gated. Accept its terms on the hub, then set HF_TOKEN to a token of yours. {_IN_CLUSTER}"
+        ) from e
     except RevisionNotFoundError as e:
         raise ModelError(f"{repo_id} has no revision {revision!r} on the hub.") from e
     except RepositoryNotFoundError as e:
         raise ModelError(
-            f"{repo_id} is not on the hub, or is private. Check the spelling, or set HF_TOKEN. "
+            f"{repo_id} is not on the hub, or is private. Check the spelling, or set HF_TOKEN. {_IN_CLUSTER} "
             f"A local folder is named by a path (./{repo_id})."
         ) from e
     except Exception as e:  # no network, offline mode, a broken proxy: what is cached may still do
@@ -57,7 +60,7 @@ def open_repo(repo_id: str, revision: str | None, download_dir: str | None) -> H
             if status in (401, 403):
                 raise ModelError(
                     f"the hub refuses the token for {at} ({status}). Set HF_TOKEN to a valid one, or unset it and log "
-                    f"out (`hf auth logout`) for what is public."
+                    f"out (`hf auth logout`) for what is public. {_IN_CLUSTER}"
                 ) from e
             raise ModelError(
                 f"{at} is not in the local cache, and the hub cannot be reached ({_first_line(e)}). Check the "
