@@ -21,6 +21,7 @@ from tests.models.hub_server import TOKEN, serve_hub
 pytestmark = pytest.mark.usefixtures("operator")
 
 WEIGHTS = "model.safetensors"
+QUICK: dict[str, Any] = {"recovery": {"backoffBaseSeconds": 1, "backoffMaxSeconds": 2}}  # to try again
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +132,7 @@ def test_a_hub_is_asked_once_with_the_token_of_a_secret(
                 "persistentVolumeClaim": {"claimName": "downloads", "prefetch": False},
             },
         }
-        deployed.apply({**SMALL, "model": model, "recovery": {"backoffBaseSeconds": 1, "backoffMaxSeconds": 2}})
+        deployed.apply({**SMALL, **QUICK, "model": model})
         refusal = "the hub refuses the token for org/gated (401)"
         assert "spec.model.tokenSecretRef" in deployed.expect("Ready", "CrashLoop", refusal)
         assert refusal in deployed.status()["recovery"]["lastFault"]["message"]
@@ -145,11 +146,16 @@ def test_a_hub_is_asked_once_with_the_token_of_a_secret(
         assert hub.fetched.count(WEIGHTS) == 1, "the second start finds it"
 
 
-def test_a_folder_of_a_claim(deployed: Deployed, checkpoint: Path, volumes: Volumes) -> None:
+def test_a_folder_of_a_claim_that_pods_may_not_read_at_first(
+    deployed: Deployed, checkpoint: Path, volumes: Volumes
+) -> None:
+    checkpoint.parent.chmod(0o700)
     volumes.claim("models", checkpoint.parent)
     claim = {"claimName": "models", "path": f"/{checkpoint.name}"}
     source = {"type": "PersistentVolumeClaim", "persistentVolumeClaim": claim}
-    deployed.apply({**SMALL, "model": {"name": "in-house", "dtype": "Auto", "source": source}})
+    deployed.apply({**SMALL, **QUICK, "model": {"name": "in-house", "dtype": "Auto", "source": source}})
+    deployed.expect("Ready", "CrashLoop", "/vajra/model/tiny: user 65532 has no permission")
+    checkpoint.parent.chmod(0o755)
     deployed.serves()
     deployed.answers("in-house")
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,6 +79,18 @@ class LoadedModel:
         return self.resolved.content_key
 
 
+@contextmanager
+def _permissions_named() -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as e:
+        raise ModelError(
+            f"{e.filename}: user {os.getuid()} has no permission. It must be able to read the model, and to write the "
+            f"cache."
+        ) from e
+
+
+@_permissions_named()
 def resolve(
     model_config: ModelConfig, *, device: str = "cpu", quantization: str = "none", progress: Progress | None = None
 ) -> ResolvedModel:
