@@ -29,7 +29,10 @@ def checkpoint(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """A small Llama in a folder that the nodes have, too."""
     if not isinstance(cluster, LocalCluster):
         pytest.skip("the nodes have no folder of this machine")
-    return make_checkpoint(tmp_path_factory.mktemp("models") / "tiny", "llama")
+    folder = make_checkpoint(tmp_path_factory.mktemp("models") / "tiny", "llama")
+    for path in (folder.parent, folder / WEIGHTS):  # made for their owner alone
+        path.chmod(0o755)
+    return folder
 
 
 @pytest.fixture
@@ -149,13 +152,13 @@ def test_a_hub_is_asked_once_with_the_token_of_a_secret(
 def test_a_folder_of_a_claim_that_pods_may_not_read_at_first(
     deployed: Deployed, checkpoint: Path, volumes: Volumes
 ) -> None:
-    checkpoint.parent.chmod(0o700)
+    (checkpoint / WEIGHTS).chmod(0o600)
     volumes.claim("models", checkpoint.parent)
     claim = {"claimName": "models", "path": f"/{checkpoint.name}"}
     source = {"type": "PersistentVolumeClaim", "persistentVolumeClaim": claim}
     deployed.apply({**SMALL, **QUICK, "model": {"name": "in-house", "dtype": "Auto", "source": source}})
-    deployed.expect("Ready", "CrashLoop", "/vajra/model/tiny: user 65532 has no permission")
-    checkpoint.parent.chmod(0o755)
+    deployed.expect("Ready", "CrashLoop", f"/vajra/model/tiny/{WEIGHTS}: user 65532 has no permission")
+    (checkpoint / WEIGHTS).chmod(0o644)
     deployed.serves()
     deployed.answers("in-house")
 

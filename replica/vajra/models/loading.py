@@ -279,6 +279,8 @@ def _file_identity(path: Path) -> str:
             for offset in sorted({i * stat.st_size // 16 for i in range(16)}):
                 f.seek(offset)
                 digest.update(f.read(4096))
+    except PermissionError:
+        raise  # nothing is wrong with the file
     except OSError as e:
         raise ModelError(f"{path} cannot be read: {e.strerror}. The download may be incomplete.") from e
     return digest.hexdigest()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 DISPATCH_SERVICE = dispatch_pb2.DESCRIPTOR.services_by_name["DispatchService"].full_name
 CONTROL_SERVICE = control_pb2.DESCRIPTOR.services_by_name["ReplicaControlService"].full_name
 EXIT_FAILED = 3  # its worker cannot be kept alive, or the model not be loaded
+_TERMINATION_LOG = Path("/dev/termination-log")  # is there where a kubelet reads it
 _LAST_WORDS_SECONDS = 10.0  # for streams that have just ended to be read, on a busy machine too
 _OPTIONS = (
     ("grpc.max_receive_message_length", 64 << 20),
@@ -77,8 +79,16 @@ async def serve(
     with contextlib.suppress(asyncio.CancelledError):
         await follower
     if controller.phase is Phase.FAILED:
+        if in_cluster:
+            _leave_word(controller.message)
         return EXIT_FAILED
     return 0
+
+
+def _leave_word(message: str) -> None:
+    """Without it, the end of the log would stand in the pod's status as the reason of its end."""
+    with contextlib.suppress(OSError), _TERMINATION_LOG.open("r+") as file:
+        file.write(message)
 
 
 async def _drain(controller: LLMBaseReplicaController, now: asyncio.Event, *, in_cluster: bool) -> None:

@@ -119,8 +119,8 @@ class ModelCacheSection(Union):
     needed: ClassVar[frozenset[str]] = frozenset({"PersistentVolumeClaim", "HostPath"})
 
     type: Literal["EmptyDir", "PersistentVolumeClaim", "HostPath"] = option(
-        doc="EmptyDir: a volume that lives as long as its pod. PersistentVolumeClaim, HostPath: what was downloaded and "
-        "made of it is found again; the pods' user, 65532, has to be able to write there."
+        doc="EmptyDir: a volume that lives as long as its pod. PersistentVolumeClaim, HostPath: what was downloaded "
+        "and made of it is found again; the pods' user, 65532, has to be able to write there."
     )
     empty_dir: EmptyDirSection | None = option(default_factory=when("EmptyDir", EmptyDirSection))
     persistent_volume_claim: CacheClaimSection | None = option(default=None)
