@@ -298,7 +298,7 @@ class Gateway:
     def _model_info(self, resolved: ResolvedModel) -> ModelInfo:
         self.notices += resolved.notices
         spec = resolved.spec
-        name = self.deployment.spec.model.served_name or resolved.served_name
+        name = self.deployment.served_name
         return ModelInfo(
             name=name,
             aliases=tuple({resolved.served_name, resolved.reference} - {name}),
