@@ -186,6 +186,20 @@ def test_a_lost_node_is_no_fault_of_the_replicas() -> None:
     assert "groups" not in cluster.status["recovery"], "its budget is untouched"
 
 
+@pytest.mark.parametrize("lost", ["llama-0-0", "llama-0-1"])
+def test_a_lost_node_counts_once_whatever_pods_end_first(lost: str) -> None:
+    cluster = Cluster(parallel_spec())
+    cluster.settle()
+    cluster.lose_node(cluster.replica_pods()[lost]["spec"]["nodeName"])
+    for _ in range(3):
+        cluster.carry_out(cluster.plan())
+        cluster.live_on()
+    cluster.nodes_down.clear()
+    cluster.settle()
+    assert cluster.serving() == {0}
+    assert cluster.status["recovery"]["groupRestarts"] == 1
+
+
 def test_a_node_that_is_not_given_up_keeps_its_pods() -> None:
     cluster = settled()
     node = cluster.replica_pods()["llama-0-0"]["spec"]["nodeName"]

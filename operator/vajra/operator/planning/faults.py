@@ -186,12 +186,12 @@ class _Climb:
         return record
 
     def _lost(self, group: Group, pod: Pod, record: Record) -> Record:
-        """No fault of the replica's own: its budget stays as it is."""
-        if record.mark == group.mark:
+        """No fault of the replica's own: its budget stays as it is. It goes by the lost pod, for the others end first."""
+        if record.mark in {each.uid for each in group.pods}:
             return record
         self._group_restarts += 1
         self._fault(Fault.NODE_LOST, FaultAction.RECREATED, pod, f"node {pod.node} does not answer")
-        return replace(record, worker_restarts=0, mark=group.mark)
+        return replace(record, worker_restarts=0, mark=pod.uid)
 
     def _is_stopped(self, group: Group) -> bool:
         assert group.end is not None
