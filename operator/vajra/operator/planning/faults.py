@@ -186,7 +186,7 @@ class _Climb:
         return record
 
     def _lost(self, group: Group, pod: Pod, record: Record) -> Record:
-        """No fault of the replica's own: its budget stays as it is. Counted by the lost pod: the others may end first."""
+        """No fault of the replica's own: its budget stays. Counted by the lost pod, for the others may end first."""
         if record.mark in {each.uid for each in group.pods}:
             return record
         self._group_restarts += 1
