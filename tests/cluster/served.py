@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from tests.cluster.deployed import NAME, Deployed
 from tests.cluster.images import MODEL
-from tests.cluster.kubectl import Kubectl, KubectlError
+from tests.cluster.kubectl import KubectlError
 from tests.cluster.traffic import Traffic
 from tests.cluster.waiting import eventually
 
 from vajra.operator.kinds import LABEL
 
-NAME = "llm"
 _READY_SECONDS = 180
 LEADER = "vajra.ai/role=leader"
 GATEWAY = "vajra.ai/role=gateway"
-MANIFEST: dict[str, Any] = {
-    "apiVersion": "vajra.ai/v1alpha1",
-    "kind": "VajraDeployment",
-    "metadata": {"name": NAME},
-    "spec": {
-        "replicas": 2,
-        "model": {"name": MODEL, "source": {"type": "Embedded"}, "dtype": "Auto"},
-        "resources": {"accelerator": {"type": "CPU"}, "memory": "1Gi"},
-        "networking": {"openAIPort": 8000},
-    },
+SPEC: dict[str, Any] = {
+    "replicas": 2,
+    "model": {"name": MODEL, "source": {"type": "Embedded"}, "dtype": "Auto"},
+    "resources": {"accelerator": {"type": "CPU"}, "memory": "1Gi"},
+    "networking": {"openAIPort": 8000},
 }
 _KILL_A_WORKER = """
 import os, pathlib, signal
@@ -36,24 +32,16 @@ for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
 """
 
 
-class Served:
-    """A VajraDeployment that serves, and clients that ask it."""
+@dataclass(frozen=True)
+class Served(Deployed):
+    """The VajraDeployment, and clients that ask it."""
 
-    def __init__(self, kubectl: Kubectl, traffic: Traffic) -> None:
-        self.kubectl = kubectl
-        self.traffic = traffic
+    traffic: Traffic
 
     def pods(self, role: str) -> dict[str, dict[str, Any]]:
         """Its pods by UID, leaders or gateways; those that leave are not among them."""
         found = self.kubectl.find("pods", f"{LABEL}={NAME},{role}")
         return {each["metadata"]["uid"]: each for each in found if "deletionTimestamp" not in each["metadata"]}
-
-    def status(self) -> dict[str, Any]:
-        """Its status, which speaks of the newest generation. AssertionError while it does not."""
-        found = self.kubectl.get("vajradeployment", NAME)
-        status: dict[str, Any] = found.get("status", {})
-        assert status.get("observedGeneration") == found["metadata"]["generation"]
-        return status
 
     def wait_ready(self, *, lost: str = "") -> None:
         """Returns when it is Ready with as many replicas as it asks for, and no pod is left over.
@@ -63,19 +51,14 @@ class Served:
 
         def check() -> None:
             wanted = self.kubectl.get("vajradeployment", NAME)["spec"]["replicas"]
-            status = self.status()
-            ready = next(each for each in status["conditions"] if each["type"] == "Ready")
-            assert ready["status"] == "True", f"{ready['reason']}: {ready['message']}"
+            ready = self.condition("Ready")
+            assert ready["status"] == "True", ready
             for role, count in ((LEADER, wanted), (GATEWAY, 2)):
                 pods = self.kubectl.find("pods", f"{LABEL}={NAME},{role}")
                 there = [each["metadata"]["name"] for each in pods if each["spec"].get("nodeName") != lost]
                 assert len(there) == count, f"pods are left over: {there}"
 
         eventually(check, seconds=_READY_SECONDS, interval=0.5)
-
-    def patch(self, **spec: Any) -> None:
-        """Changes the spec."""
-        self.kubectl.patch("vajradeployment", NAME, {"spec": spec})
 
     def occupy(self, node: str, others: Sequence[str]) -> None:
         """Sees to it that a node has a replica and a gateway."""

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 import pytest
 from tests.cluster import operator_install
 from tests.cluster.cluster import Cluster, nodes, partition
+from tests.cluster.deployed import NAME
 from tests.cluster.images import MODEL
-from tests.cluster.served import GATEWAY, LEADER, MANIFEST, NAME, Served
+from tests.cluster.served import GATEWAY, LEADER, SPEC, Served
 from tests.cluster.traffic import Counts, Traffic
 from tests.cluster.waiting import eventually
 
@@ -25,8 +26,8 @@ def served(cluster: Cluster, operator: None) -> Iterator[Served]:
     kubectl = cluster.kubectl.within(f"test-{secrets.token_hex(4)}")
     kubectl("create", "namespace", kubectl.namespace)
     try:
-        kubectl.apply(MANIFEST)
         served = Served(kubectl, Traffic(kubectl))
+        served.apply(SPEC)
         served.wait_ready()
         served.traffic.start(NAME, MODEL, nodes(cluster.kubectl)[0])
         yield served
