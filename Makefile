@@ -45,7 +45,7 @@ test-all: setup-test ## all tests, the slow ones too
 
 CLUSTER ?= local
 test-cluster: setup-test $(if $(shell command -v go),cluster-bin) ## the tests on a real Kubernetes (CLUSTER=kind: on kind); docs/test-clusters.md
-	VAJRA_CLUSTER=$(CLUSTER) $(BIN)/python -m pytest -q -rs tests/cluster
+	VAJRA_CLUSTER=$(CLUSTER) $(BIN)/python -m pytest -q -rs -n 2 --dist loadgroup tests/cluster
 
 cluster-bin: $(BIN)/python ## build Kubernetes for the tests with Go, unless that is done (7 minutes)
 	$(BIN)/python -m tests.cluster build
