@@ -183,7 +183,8 @@ class Cluster:
                 self.fail(name, 2, "there is no such revision")
         elif status["phase"] == "Running" and not self._is_ready(pod):
             status["containerStatuses"][0]["started"] = True
-            self.processes[uid].phase, self.processes[uid].stages = "Serving", _STAGES
+            process = self.processes[uid]
+            process.phase, process.stages = "Serving", _STAGES if process.stages else ()
             self._set(pod, "Ready", "True")
 
     def fail(self, name: str, exit_code: int = 1, message: str = "boom") -> None:
@@ -309,7 +310,10 @@ class Cluster:
         found = names.revision_file(revision) in data
         assert found or self.disturbed, "a pod finds its revision"
         generation = json.loads(data[names.LIVE_FILE])["generation"]
-        return Process(revision, generation, "Starting" if found else "Refused")
+        process = Process(revision, generation, "Starting" if found else "Refused")
+        if pod["metadata"]["labels"][names.ROLE] == names.GATEWAY:
+            process.stages = ()  # it tells of none
+        return process
 
     def _is_same_revision(self, process: Process, spec: Any) -> bool:
         """A process refuses an update with other fields than live ones."""

@@ -7,6 +7,11 @@ from typing import Any
 import pytest
 from tests.operator.planning.cluster import Cluster, minimal_spec, parallel_spec
 
+from vajra.config import Change, changed_fields
+from vajra.config.table import Row, leaves
+from vajra.operator.planning import plan
+from vajra.operator.planning.acceptance import accept
+
 HUB = {"name": "org/model", "dtype": "Auto"}
 
 
@@ -59,6 +64,26 @@ def test_what_cannot_be_served_is_refused_by_name(fields: dict[str, Any], reason
     assert words in message
 
 
+@pytest.mark.parametrize(
+    "row",
+    [row for row in leaves() if row.change is Change.LIVE and row.available and not row.updatable],
+    ids=lambda row: row.path,
+)
+def test_no_live_setting_is_accepted_that_processes_would_not_take_over(row: Row) -> None:
+    """They would refuse the update, and for ever be said to lag behind."""
+    usual = accept("llama", minimal_spec()).deployment
+    assert usual is not None
+    for value in row.field.choices or (True,):
+        spec = minimal_spec()
+        *sections, key = row.path.split(".")[1:]
+        here = spec
+        for section in sections:
+            here = here.setdefault(section, {})
+        here[key] = value
+        accepted = accept("llama", spec).deployment
+        assert accepted is None or not changed_fields(usual.spec, accepted.spec)
+
+
 def test_all_faults_are_told_together() -> None:
     _, message = refused(scheduler={"type": "DynamicChunk"}, prioritizer={"type": "EDF"})
     assert "spec.scheduler.type" in message
@@ -109,8 +134,6 @@ def test_a_spec_that_goes_with_its_deployment_is_left_to_the_garbage_collector()
     cluster.settle()
     observed = cluster.observed()
     observed.deployment["metadata"]["deletionTimestamp"] = "2027-01-15T08:00:00Z"
-    from vajra.operator.planning import plan
-
     made = plan(observed, cluster.settings)
     assert made.actions == ()
     assert made.status == cluster.status

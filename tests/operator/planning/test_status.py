@@ -104,13 +104,15 @@ def test_a_gateway_that_crashes_is_told() -> None:
     assert "port 8471 is in use" in ready["message"]
 
 
-def test_workers_that_start_again_are_told() -> None:
-    cluster = Cluster(minimal_spec())
-    cluster.settle()
+@pytest.mark.parametrize(("restarts", "reason"), [(0, Reason.LOADING_WEIGHTS), (1, Reason.RESTARTING_WORKERS)])
+def test_workers_that_start_again_are_told_where_they_did(restarts: int, reason: Reason) -> None:
+    """The operator may have asked before the startup probe passed, and sees the pod after it."""
+    cluster = started()
     pod = cluster.pods()["llama-0-0"]
-    pod["status"]["conditions"] = [{"type": "Ready", "status": "False", "lastTransitionTime": "2027-01-15T08:00:00Z"}]
-    cluster.processes[pod["metadata"]["uid"]].phase = "Starting"
-    assert ready_of(cluster)["reason"] == Reason.RESTARTING_WORKERS
+    pod["status"]["containerStatuses"][0]["started"] = True
+    process = cluster.processes[pod["metadata"]["uid"]]
+    process.stages, process.worker_restarts = (Stage("WeightLoad", 1.0, 0.5),), restarts
+    assert ready_of(cluster)["reason"] == reason
 
 
 def test_what_serves_is_described() -> None:
@@ -178,7 +180,39 @@ def test_a_pod_that_never_answers_is_not_taken_for_ready() -> None:
     cluster.settle()
     assert cluster.condition("Available")["status"] == "True"
     assert cluster.condition("Ready")["reason"] == Reason.NOT_ANSWERING
-    assert cluster.condition("ConfigApplied")["status"] == "False"
+    assert cluster.condition("ConfigApplied")["reason"] == Reason.NOT_ANSWERING
+
+
+def test_a_pod_that_may_not_have_been_asked_yet_is_not_said_to_be_silent() -> None:
+    cluster = Cluster(minimal_spec())
+    cluster.silent = True
+    for _ in range(6):
+        cluster.carry_out(cluster.plan())
+        cluster.live_on()
+    made = cluster.plan()
+    cluster.write_status(made)
+    assert cluster.condition("Available")["status"] == "True"
+    assert cluster.condition("Ready")["reason"] == Reason.STARTING
+    assert cluster.condition("ConfigApplied")["reason"] == Reason.CONFIG_PENDING
+    cluster.now += made.requeue_after or 0.0
+    assert ready_of(cluster)["reason"] == Reason.NOT_ANSWERING
+
+
+def test_a_gateway_that_no_replica_has_proven_restarts_nothing() -> None:
+    cluster = Cluster(minimal_spec())
+    cluster.settle()
+    for pod in cluster.pods(names.GATEWAY).values():
+        pod["status"]["conditions"] = []
+        cluster.processes[pod["metadata"]["uid"]].phase = "Starting"
+    assert ready_of(cluster)["reason"] == Reason.GATEWAY_NOT_READY
+
+
+def test_a_users_container_says_nothing_of_ours() -> None:
+    cluster = started()
+    before = cluster.plan()
+    statuses = cluster.pods()["llama-0-0"]["status"]["containerStatuses"]
+    statuses.append({"name": "logs", "state": {"running": {}}, "started": True, "ready": True})
+    assert cluster.plan() == before
 
 
 def test_ready_waits_for_every_pod_to_take_the_live_settings_over() -> None:

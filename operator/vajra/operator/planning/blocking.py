@@ -113,7 +113,7 @@ def why_gateway_not_ready(pods: Iterable[Pod], reports: Mapping[str, Report], gp
 
 def _starting(pod: Pod, report: Report) -> Blocking:
     stage = report.stages[-1] if report.stages else None
-    if pod.started and report.phase == "Starting":
+    if report.phase == "Starting" and report.worker_restarts:
         again = report.message or "its workers start again"
         return Blocking(Reason.RESTARTING_WORKERS, f"pod {pod.name}: {again}")
     if report.phase == "Serving":

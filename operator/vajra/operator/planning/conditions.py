@@ -79,10 +79,12 @@ def _ready(now: Situation) -> Verdict:
     blocking = _blocking(now)
     if blocking is not None:
         return Verdict(False, *blocking)
-    silent = [name for name in now.acknowledgement.silent if not _held_before(now, "Ready")]
-    if silent:
-        message = f"pod {silent[0]} is ready and does not answer the operator; a NetworkPolicy may be in the way"
-        return Verdict(False, Reason.NOT_ANSWERING, message)
+    if not _held_before(now, "Ready"):  # else an operator that has just started would doubt what serves
+        if silent := now.acknowledgement.silent:
+            message = f"pod {silent[0]} is ready and does not answer the operator; a NetworkPolicy may be in the way"
+            return Verdict(False, Reason.NOT_ANSWERING, message)
+        if unheard := now.acknowledgement.unheard:
+            return Verdict(False, Reason.STARTING, f"pod {unheard[0]} has yet to say what it runs")
     device = now.spec.resources.accelerator.type
     return Verdict(True, Reason.SERVING, f"{_rollout_message(now)} on {device}")
 
@@ -205,9 +207,13 @@ def _config_applied(now: Situation) -> Verdict:
         behind = ", ".join(now.acknowledgement.behind)
         message = f"these have yet to take generation {now.live_generation} over, or their log says why not: {behind}"
         return Verdict(False, Reason.CONFIG_PENDING, message)
-    if now.acknowledgement.silent and not _held_before(now, "ConfigApplied"):
-        silent = ", ".join(now.acknowledgement.silent)
-        return Verdict(False, Reason.NOT_ANSWERING, f"these do not answer the operator: {silent}")
+    if not _held_before(now, "ConfigApplied"):
+        if now.acknowledgement.silent:
+            silent = ", ".join(now.acknowledgement.silent)
+            return Verdict(False, Reason.NOT_ANSWERING, f"these do not answer the operator: {silent}")
+        if now.acknowledgement.unheard:
+            unheard = ", ".join(now.acknowledgement.unheard)
+            return Verdict(False, Reason.CONFIG_PENDING, f"these have yet to say which generation they run: {unheard}")
     return Verdict(True, Reason.CONFIG_APPLIED, f"all pods run generation {now.live_generation}")
 
 

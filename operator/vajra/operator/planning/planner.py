@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -231,7 +232,9 @@ class _Planning:
             fleet=self.fleet,
             rollout=self.revisions.rollout,
             gateways=self.gateways,
-            acknowledgement=acknowledgement(self._pods(), self.observed.reports, self.live.generation),
+            acknowledgement=acknowledgement(
+                self._pods(), self.observed.reports, self.live.generation, self.observed.now
+            ),
         )
 
     def _requeue_after(self, situation: Situation) -> float | None:
@@ -244,7 +247,8 @@ class _Planning:
                 moments.append(cleared)
         if situation.rolling:
             moments.append(situation.progress_deadline)
-        later = [moment - self.observed.now for moment in moments if moment > self.observed.now]
+        moments.append(situation.acknowledgement.silent_at)
+        later = [moment - self.observed.now for moment in moments if self.observed.now < moment < math.inf]
         return min(later) if later else None
 
 

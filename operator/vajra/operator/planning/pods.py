@@ -10,6 +10,7 @@ from vajra.operator.model import Manifest
 from vajra.operator.planning import clock, names
 from vajra.operator.reasons import Fault
 
+_OURS: Final = (names.WORKER, names.GATEWAY)  # a user's container without a probe counts as started when it runs
 EXIT_CONFIG_REFUSED: Final = 2  # of the replica's process: it does not serve such a configuration
 EXIT_GAVE_UP: Final = 3  # its workers cannot be kept alive, or the model not be loaded
 
@@ -25,7 +26,10 @@ class End:
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod of a replica or a gateway. started: its startup probe has passed; times are seconds since the epoch."""
+    """A pod of a replica or a gateway.
+
+    started: the startup probe of our container in it has passed. Times are seconds since the epoch.
+    """
 
     name: str
     uid: str
@@ -95,7 +99,7 @@ def pod_of(manifest: Manifest, nodes_down: Set[str]) -> Pod:
         node_down=node in nodes_down,
         deleting="deletionTimestamp" in meta,
         ready_since=clock.seconds(ready["lastTransitionTime"]) if ready.get("status") == "True" else None,
-        started=any(container.get("started") for container in containers),
+        started=any(container.get("started") and container["name"] in _OURS for container in containers),
         end=_end(status, manifest.get("spec", {}).get("restartPolicy") == "Never"),
         manifest=manifest,
     )
