@@ -188,14 +188,35 @@ def test_a_partition_keeps_the_lower_indices() -> None:
 
 def test_going_back_finds_the_old_revision_again() -> None:
     cluster = settled(replicas=2)
-    first = cluster.status["updateRevision"]
-    cluster.change(cache={"blockSize": 32})
-    cluster.settle()
+    seen = [cluster.status["updateRevision"]]
+    for block in (32, 64):
+        cluster.change(cache={"blockSize": block})
+        cluster.settle()
+        seen.append(cluster.status["updateRevision"])
+    assert [entry["name"] for entry in cluster.status["revisions"]] == seen
+    first, *others = seen
     cluster.change(cache={"blockSize": 16})
     cluster.settle()
-    assert cluster.status["updateRevision"] == first
-    assert [entry["name"] for entry in cluster.status["revisions"]][-1] == first
-    assert len(cluster.status["revisions"]) == 2
+    assert cluster.status["currentRevision"] == cluster.status["updateRevision"] == first
+    assert set(cluster.revisions().values()) == {first}
+    history = cluster.status["revisions"]
+    assert [entry["name"] for entry in history] == [*others, first]
+    assert [entry["generation"] for entry in history] == [2, 3, 4]
+    assert sorted(entry["createdTime"] for entry in history) == [entry["createdTime"] for entry in history]
+    files = cluster.objects["ConfigMap", "llama-config"]["data"]
+    assert {names.revision_file(name) for name in seen} <= files.keys()
+
+
+def test_going_back_half_way_leaves_alone_what_has_not_rolled() -> None:
+    cluster = settled(replicas=2)
+    before = {name: pod["metadata"]["uid"] for name, pod in cluster.replica_pods().items()}
+    cluster.change(cache={"blockSize": 32})
+    cluster.carry_out(cluster.plan())
+    (stays,) = cluster.serving()
+    cluster.change(cache={"blockSize": 16})
+    cluster.settle()
+    after = {name: pod["metadata"]["uid"] for name, pod in cluster.replica_pods().items()}
+    assert {name for name in before if before[name] == after[name]} == {f"llama-{stays}-0"}
 
 
 def test_as_much_history_is_kept_as_asked_for() -> None:
