@@ -72,11 +72,11 @@ async def test_all_that_a_process_says_is_reported(server: ControlServer) -> Non
         phase=control_pb2.REPLICA_PHASE_STARTING,
         revision="v1:a",
         generation=3,
-        workers=[control_pb2.WorkerStatus(steps=2, pending=1, restarts=1), control_pb2.WorkerStatus(steps=3)],
+        workers=[control_pb2.WorkerStatus(restarts=1), control_pb2.WorkerStatus(restarts=2)],
         stages=[control_pb2.StartupStage(name="WeightLoad", seconds=1.5, progress=0.25)],
         running=4,
         waiting=5,
-        capacity=control_pb2.Capacity(kv_blocks=6, block_size=16, max_batch_size=7, max_model_len=8),
+        capacity=control_pb2.Capacity(kv_blocks=6, block_size=16, max_batch_size=7),
         message="loading",
         notices=["a notice"],
     )
@@ -84,15 +84,12 @@ async def test_all_that_a_process_says_is_reported(server: ControlServer) -> Non
         phase="Starting",
         revision="v1:a",
         generation=3,
-        steps=5,
-        pending=1,
         running=4,
         waiting=5,
-        worker_restarts=1,
+        worker_restarts=3,
         kv_blocks=6,
         block_size=16,
         max_batch_size=7,
-        max_model_len=8,
         stages=(Stage("WeightLoad", 1.5, 0.25),),
         message="loading",
         notices=("a notice",),
@@ -117,10 +114,8 @@ async def test_an_operator_that_starts_knows_the_pods_at_once(server: ControlSer
 
 
 async def test_changes_are_news_and_counters_are_not(server: ControlServer) -> None:
-    server.status.workers.add(steps=1)
     async with Polling(pod(server)) as polling:
         await polling.wait_for_news(1)
-        server.status.workers[0].steps = 1000
         server.status.running = 5
         await asked(server, 2)
         assert polling.news == 1
@@ -128,19 +123,17 @@ async def test_changes_are_news_and_counters_are_not(server: ControlServer) -> N
         await polling.wait_for_news(2)
         report = polling.poller.report("uid")
         assert report is not None
-        assert (report.steps, report.running, report.generation) == (1000, 5, 2)
+        assert (report.running, report.generation) == (5, 2)
 
 
-async def test_the_first_step_and_the_end_of_a_drain_are_news(server: ControlServer) -> None:
+async def test_the_end_of_a_drain_is_news(server: ControlServer) -> None:
     async with Polling(pod(server)) as polling:
         await polling.wait_for_news(1)
-        server.status.workers.add(steps=1)
-        await polling.wait_for_news(2)
         server.status.phase = control_pb2.REPLICA_PHASE_DRAINING
         server.status.running = 3
-        await polling.wait_for_news(3)
+        await polling.wait_for_news(2)
         server.status.running = 0
-        await polling.wait_for_news(4)
+        await polling.wait_for_news(3)
 
 
 async def test_a_pod_that_is_silent_for_long_is_forgotten(server: ControlServer) -> None:

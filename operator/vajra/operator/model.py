@@ -24,21 +24,19 @@ class Stage(NamedTuple):
 class Report:
     """What a pod's process said of itself over control.v1 (`GetStatusResponse`), as plain values.
 
-    phase: Starting, Serving, Draining or Failed. steps: of all its workers together. stages: in order.
+    phase: Starting, Serving, Draining or Failed. worker_restarts: of all its workers together. stages: in order.
+    notices: lines that a user should know.
     """
 
     phase: str
     revision: str = ""
     generation: int = 0
-    steps: int = 0
-    pending: int = 0
     running: int = 0
     waiting: int = 0
     worker_restarts: int = 0
     kv_blocks: int = 0
     block_size: int = 0
     max_batch_size: int = 0
-    max_model_len: int = 0
     stages: Sequence[Stage] = ()
     message: str = ""
     notices: Sequence[str] = ()

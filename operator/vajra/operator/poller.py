@@ -93,13 +93,11 @@ class Poller:
 
 
 def _gist(report: Report | None) -> Report | None:
-    """A report without what changes all the time: of counters it matters if they are zero, of progress the tenth."""
+    """A report without what changes all the time: of a drain it matters if it is done, of progress the tenth."""
     if report is None:
         return None
     return replace(
         report,
-        steps=min(report.steps, 1),
-        pending=0,
         running=0,
         waiting=int(report.phase == "Draining" and report.running + report.waiting > 0),
         stages=[Stage(stage.name, 0.0, round(stage.progress, 1)) for stage in report.stages],

@@ -39,6 +39,7 @@ def status_schema() -> dict[str, Any]:
             kvTokens=_count("Tokens of its KV cache."),
             maxConcurrentSequences=_count("Sequences at a time."),
         ),
+        notices=_list("What a user should know of what runs.", _text("A line.")),
         pendingChange=_object(
             "What differs between the spec and what runs.",
             impact=_text("Live: being taken over. Recreate: pods start again for it."),

@@ -59,6 +59,7 @@ class Process:
     running: int = 0
     worker_restarts: int = 0
     message: str = ""
+    notices: tuple[str, ...] = ()
 
     def report(self) -> Report:
         return Report(
@@ -72,6 +73,7 @@ class Process:
             max_batch_size=128,
             stages=self.stages,
             message=self.message,
+            notices=self.notices,
         )
 
 

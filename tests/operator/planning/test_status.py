@@ -137,6 +137,25 @@ def test_what_serves_is_described() -> None:
     assert "on GPU" in cluster.condition("Ready")["message"]
 
 
+def test_what_pods_say_that_a_user_should_know_is_told_once_and_kept() -> None:
+    cluster = Cluster(minimal_spec(replicas=2))
+    cluster.settle()
+    for process in cluster.processes.values():
+        process.notices = ("float16 is kept and float32 computed", "the model allows no more than 2048 tokens")
+    cluster.settle()
+    assert cluster.status["notices"] == [
+        "float16 is kept and float32 computed",
+        "the model allows no more than 2048 tokens",
+    ]
+    cluster.silent = True
+    assert cluster.plan().status == cluster.status
+    cluster.silent = False
+    for process in cluster.processes.values():
+        process.notices = ()
+    cluster.settle()
+    assert "notices" not in cluster.status
+
+
 def test_cpu_mode_is_shown() -> None:
     cluster = Cluster(minimal_spec())
     cluster.settle()

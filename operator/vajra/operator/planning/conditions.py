@@ -11,7 +11,7 @@ from vajra.operator.planning.acceptance import Acceptance
 from vajra.operator.planning.blocking import TROUBLE, Blocking, why_gateway_not_ready, why_not_ready
 from vajra.operator.planning.groups import Group, State
 from vajra.operator.planning.situation import Situation
-from vajra.operator.reasons import Fault, Reason
+from vajra.operator.reasons import Reason
 
 
 class Verdict(NamedTuple):
@@ -23,6 +23,7 @@ class Verdict(NamedTuple):
 
 
 _KINDS: Final = ("Accepted", "Ready", "Available", "Progressing", "Degraded", "ConfigApplied", "Suspended")
+_REFUSALS: Final = frozenset({Reason.INVALID_CONFIG, Reason.INVALID_POD_TEMPLATE, Reason.UNSUPPORTED_OPTION})
 
 
 def conditions(now: Situation) -> list[dict[str, Any]]:
@@ -233,5 +234,4 @@ def _count(number: int, noun: str) -> str:
 
 def is_trouble(reason: str) -> bool:
     """Whether an event with this reason is a warning."""
-    warnings = {*TROUBLE, Reason.PROGRESS_DEADLINE_EXCEEDED, Reason.INVALID_CONFIG, Reason.UNSUPPORTED_OPTION}
-    return reason in {*warnings, Reason.INVALID_POD_TEMPLATE, Reason.NOT_ANSWERING, *Fault}
+    return reason in TROUBLE | _REFUSALS | {Reason.PROGRESS_DEADLINE_EXCEEDED, Reason.NOT_ANSWERING}

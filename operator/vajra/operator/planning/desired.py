@@ -30,8 +30,9 @@ from vajra.operator.planning.objects.services import client_service, leader_serv
 class Desired:
     """What the objects are made from.
 
-    files: the ConfigMap's. evictable_from: pods that must stay ready when one is evicted. wide: indices of replicas of
-    several pods. go_over: whether the gateways should run this revision.
+    files: the ConfigMap's. serves: whether there are to be gateways. min_available: pods of replicas that must stay
+    ready when one is evicted. wide: indices of replicas of several pods. go_over: whether the gateways should run this
+    revision.
     """
 
     owner: Owner

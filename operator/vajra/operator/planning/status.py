@@ -36,13 +36,14 @@ def status_of(now: Situation) -> dict[str, Any]:
         "endpoint": _endpoint(now),
         "resolved": _resolved(now),
         "capacity": _capacity(now),
+        "notices": _notices(now),
         "pendingChange": _pending_change(now),
         "startup": startup(now.groups.values(), now.stored.get("startup", {})),
         "recovery": now.ladder.written(frozenset(now.groups) | now.fleet.waiting),
         "revisions": list(now.revisions),
         "conditions": conditions(now),
     }
-    return {key: value for key, value in status.items() if value is not None and value != {}}
+    return {key: value for key, value in status.items() if value not in (None, {}, [])}
 
 
 def events(before: Manifest, after: Manifest) -> Iterator[Event]:
@@ -107,6 +108,14 @@ def _capacity(now: Situation) -> Mapping[str, Any]:
             }
     stored: Mapping[str, Any] = now.stored.get("capacity", {})
     return stored
+
+
+def _notices(now: Situation) -> list[str]:
+    """What pods say that a user should know; each line once, though every replica says it."""
+    if not now.reports:
+        stored: list[str] = now.stored.get("notices", [])
+        return stored
+    return list(dict.fromkeys(line for _, report in sorted(now.reports.items()) for line in report.notices))
 
 
 def _pending_change(now: Situation) -> dict[str, Any]:
