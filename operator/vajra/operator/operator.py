@@ -28,7 +28,6 @@ from vajra.operator.watch import watch
 log = logging.getLogger(__name__)
 
 _STOP_SECONDS = 15.0  # for passes under way; the pod's grace period is longer
-_DEAD_WATCH_SECONDS = 120.0
 _SETTLE_SECONDS = 1.0  # watches that break together list together
 
 
@@ -118,5 +117,6 @@ class Operator:
     def _check_parts(self) -> Iterable[str]:
         if not self._queue.healthy:
             yield "a worker of the queue has died"
-        for kind in self._cache.overdue(_DEAD_WATCH_SECONDS):
-            yield f"the watch of {kind} is dead: a change is known that it has not brought in {_DEAD_WATCH_SECONDS:g} s"
+        limit = self._options.dead_watch_seconds
+        for kind in self._cache.overdue(limit):
+            yield f"the watch of {kind} is dead: a change is known that it has not brought in {limit:g} s"

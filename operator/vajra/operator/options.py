@@ -30,6 +30,7 @@ class Options:
     leader_elect: bool
     metrics_port: int
     resync_seconds: float
+    dead_watch_seconds: float
     concurrency: int
     log_format: str
 
@@ -77,6 +78,14 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
         default=300.0,
         metavar="SECONDS",
         help="between full looks at the cluster, which find what the watches have missed (default: %(default)g)",
+    )
+    add(
+        "--dead-watch-seconds",
+        type=_positive(float),
+        default=120.0,
+        metavar="SECONDS",
+        help="a watch that has not brought a change for so long, which is known otherwise, makes /healthz fail "
+        "(default: %(default)g)",
     )
     add(
         "--concurrency",

@@ -85,6 +85,10 @@ def _fail(cluster: Cluster) -> None:
     cluster.fail("llama-0-0", 3)
 
 
+def _fail_the_last_pod(cluster: Cluster) -> None:
+    cluster.fail([name for name in cluster.replica_pods() if name.startswith("llama-0-")][-1], 3)
+
+
 def _open_a_port(cluster: Cluster) -> None:
     cluster.change(networking={"grpcPort": 8471, "openAIPort": 8000})
 
@@ -96,7 +100,9 @@ def _begin(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("spec", [minimal_spec(replicas=2), parallel_spec(replicas=2)], ids=["one pod", "two pods"])
-@pytest.mark.parametrize("event", [_begin, _grow, _shrink, _roll, _go_live, _suspend, _fail, _open_a_port])
+@pytest.mark.parametrize(
+    "event", [_begin, _grow, _shrink, _roll, _go_live, _suspend, _fail, _fail_the_last_pod, _open_a_port]
+)
 def test_an_operator_may_die_between_any_two_calls(spec: dict[str, Any], event: Callable[[Cluster], None]) -> None:
     settled = Cluster(spec)
     settled.settle()
