@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from vajra.operator.planning.faults import Ladder
 from vajra.operator.planning.groups import Group, State
 from vajra.operator.planning.rollout import Rollout
-from vajra.operator.planning.scaling import cost_of_losing, free_indices
 
 
 @dataclass(frozen=True)
@@ -66,12 +65,8 @@ def decide(
     excess = max(0, len(staying) + len(waiting) - limit)
     dropped = sorted(waiting, reverse=True)[:excess]
     waiting.difference_update(dropped)
-    goners = sorted(
-        staying.values(),
-        key=lambda group: cost_of_losing(
-            group, stopped=group.replica in ladder.stopped, outdated=rollout.is_outdated(group)
-        ),
-    )[: excess - len(dropped)]
+    by_cost = sorted(staying.values(), key=lambda group: _cost_of_losing(group, ladder, rollout))
+    goners = by_cost[: excess - len(dropped)]
 
     # Outdated: as many as may be missing.
     left = [group for group in outdated if group not in goners]
@@ -93,8 +88,8 @@ def decide(
     slots = len(staying) + len(waiting)
     to_stay = slots - sum(rollout.is_outdated(group) for group in staying.values())
     anew = max(0, min(room, limit - slots, wanted - to_stay))
-    indices = free_indices({*groups, *waiting, *taken})
-    creating += [Creation(replica, rollout.target(replica)) for replica in itertools.islice(indices, anew)]
+    free = (index for index in itertools.count() if not (index in groups or index in waiting or index in taken))
+    creating += [Creation(replica, rollout.target(replica)) for replica in itertools.islice(free, anew)]
 
     return Fleet(
         frozenset(leaving),
@@ -103,6 +98,12 @@ def decide(
         frozenset(waiting),
         frozenset(group.replica for group in outdated),
     )
+
+
+def _cost_of_losing(group: Group, ladder: Ladder, rollout: Rollout) -> tuple[bool, bool, bool, float, int]:
+    """The cheapest goes first: what stays down, what does not serve, the outdated, the least work, the last index."""
+    stopped, outdated = group.replica in ladder.stopped, rollout.is_outdated(group)
+    return (not stopped, group.ready, not outdated, group.work, -group.replica)
 
 
 def _waiting(groups: Mapping[int, Group], ladder: Ladder, rollout: Rollout) -> set[int]:

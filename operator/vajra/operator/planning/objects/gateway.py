@@ -17,8 +17,8 @@ from vajra.operator.planning.canonical import digest
 from vajra.operator.planning.objects.owner import Owner
 from vajra.operator.planning.objects.pod_spec import container, environment, pod_spec
 from vajra.operator.planning.objects.pods import PodSettings, spread
+from vajra.operator.planning.objects.volumes import gateway_volumes
 from vajra.operator.planning.pod_template import merge_template
-from vajra.operator.planning.volumes import gateway_volumes
 
 REPLICAS: Final = 2  # so that one may go
 _REQUESTS: Final = {"cpu": "100m", "memory": "256Mi"}

@@ -9,7 +9,7 @@ from vajra.config import VajraDeploymentSpec
 from vajra.config.spec.cluster import DrainSection
 from vajra.operator.planning import names
 from vajra.operator.planning.leaving import grace_seconds
-from vajra.operator.planning.volumes import Mounted
+from vajra.operator.planning.objects.volumes import Mounted
 
 _USER: Final = 65532
 _STARTUP_PERIOD: Final = 2

@@ -12,8 +12,8 @@ from vajra.operator.planning import names
 from vajra.operator.planning.layout import Layout, layout_of
 from vajra.operator.planning.objects.owner import Owner
 from vajra.operator.planning.objects.pod_spec import container, environment, pod_spec
+from vajra.operator.planning.objects.volumes import worker_volumes
 from vajra.operator.planning.pod_template import merge_template
-from vajra.operator.planning.volumes import worker_volumes
 
 _HOST: Final = "kubernetes.io/hostname"
 
