@@ -123,6 +123,14 @@ def test_gateways_go_before_the_replicas_and_the_rest_stays(fields: Object) -> N
     assert cluster.condition("Ready")["status"] == "True"
 
 
+def test_nothing_is_begun_for_gateways_that_go() -> None:
+    cluster = settled(replicas=2, rollout={"maxSurge": 2, "maxUnavailable": 1})
+    cluster.change(replicas=0, cache={"blockSize": 32})
+    assert not [action for action in cluster.plan().actions if isinstance(action, Create | Delete)]
+    cluster.settle()
+    assert not cluster.pods()
+
+
 # -- rolling out ---------------------------------------------------------------------------------------------------
 
 

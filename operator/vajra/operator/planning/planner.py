@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vajra.config import VajraDeployment, VajraDeploymentSpec
@@ -149,10 +149,11 @@ class _Planning:
         return _Revisions(self._pod_settings(name, image), rollout, records, raw, specs)
 
     def _fleet(self) -> Fleet:
-        wanted = self.wanted
+        wanted, rollout = self.wanted, self.revisions.rollout
         if not wanted and not self.gateways.gone:
-            # Gateways first: what they have taken needs replicas.
+            # Gateways first: what they have taken needs the replicas that serve. Nothing new is begun for them.
             wanted = sum(group.ready for group in self.groups.values())
+            rollout = replace(rollout, settings=replace(rollout.settings, paused=True))
 
         def wait_over(replica: int) -> bool:
             record = self.ladder.records[replica]
@@ -161,7 +162,7 @@ class _Planning:
         return decide(
             self.groups,
             self.ladder,
-            self.revisions.rollout,
+            rollout,
             wanted=wanted,
             taken=self.children.taken,
             wait_over=wait_over,
