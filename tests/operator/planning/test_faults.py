@@ -155,6 +155,16 @@ def test_a_group_is_recreated_whole() -> None:
     assert cluster.status["recovery"]["groupRestarts"] == 1, "one fault, though it took two pods"
 
 
+def test_a_refusal_says_more_than_the_ends_that_follow_from_it() -> None:
+    cluster = Cluster(parallel_spec())
+    cluster.settle()
+    cluster.fail("llama-0-1", 1, "the leader is gone")
+    cluster.now += 5
+    cluster.fail("llama-0-0", 2, "no such option")
+    fault = cluster.plan().status["recovery"]["lastFault"]
+    assert (fault["reason"], fault["message"]) == ("ConfigRefused", "no such option")
+
+
 def test_workers_restarted_in_place_are_counted() -> None:
     cluster = settled(replicas=2)
     uid = cluster.replica_pods()["llama-1-0"]["metadata"]["uid"]

@@ -54,7 +54,7 @@ def test_probes_ask_for_three_services() -> None:
 
 
 def test_the_grace_follows_from_the_drain() -> None:
-    for spec in pods_of(drain={"timeoutSeconds": 100, "endpointGraceSeconds": 7}):
+    for spec in pods_of(drain={"timeoutSeconds": 7, "endpointGraceSeconds": 100}):
         assert spec["terminationGracePeriodSeconds"] >= 107
 
 

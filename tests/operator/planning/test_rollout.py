@@ -40,12 +40,17 @@ def test_scale_down_takes_the_replicas_with_the_least_work(work: list[int]) -> N
     assert len(gone) == 2
 
 
-def test_what_does_not_serve_goes_before_what_does() -> None:
+def test_what_does_not_serve_goes_before_what_does_and_has_nothing_to_drain() -> None:
     cluster = settled(replicas=2)
     cluster.change(replicas=3)
-    cluster.carry_out(cluster.plan())  # the third has only been created
+    for _ in range(2):
+        cluster.carry_out(cluster.plan())
+        cluster.live_on()
+    assert [process.phase for process in cluster.processes.values()].count("Starting") == 1
     cluster.change(replicas=2)
-    assert [action.name for action in cluster.plan().actions if isinstance(action, Delete)] == ["llama-2-0"]
+    made = cluster.plan()
+    assert [action.name for action in made.actions if isinstance(action, Delete)] == ["llama-2-0"]
+    assert not [action for action in made.actions if isinstance(action, Drain)]
 
 
 def test_a_leader_is_drained_and_its_followers_wait_for_it() -> None:
@@ -62,6 +67,29 @@ def test_a_leader_is_drained_and_its_followers_wait_for_it() -> None:
     assert not [action for action in cluster.plan().actions if isinstance(action, Delete)], "the leader is not done"
     cluster.progress("llama-1-0")
     assert [action.name for action in cluster.plan().actions if isinstance(action, Delete)] == ["llama-1-1"]
+
+
+def test_a_replica_that_drains_already_leaves() -> None:
+    cluster = settled(replicas=2)
+    cluster.processes[cluster.pods()["llama-0-0"]["metadata"]["uid"]].phase = "Draining"
+    made = cluster.plan()
+    assert [action.name for action in made.actions if isinstance(action, Delete)] == ["llama-0-0"]
+    assert not [action for action in made.actions if isinstance(action, Drain)]
+
+
+def test_a_group_is_completed_until_its_ranks_have_met() -> None:
+    cluster = Cluster(parallel_spec())
+    made = cluster.plan()
+    cluster.write_status(made)
+    for action in made.actions:
+        if not (isinstance(action, Create) and action.manifest["metadata"]["name"] == "llama-0-1"):
+            cluster.do(action)
+    actions = cluster.plan().actions
+    assert [action.manifest["metadata"]["name"] for action in actions if isinstance(action, Create)] == ["llama-0-1"]
+    assert not [action for action in actions if isinstance(action, Delete)]
+    cluster.settle()
+    del cluster.objects["Pod", "llama-0-1"]
+    assert [action.name for action in cluster.plan().actions if isinstance(action, Delete)] == ["llama-0-0"]
 
 
 def test_an_evicted_follower_takes_its_group_along() -> None:
