@@ -20,7 +20,6 @@ from vajra.operator.logs import configure_logs
 from vajra.operator.metrics import Metrics
 from vajra.operator.operator import Operator
 from vajra.operator.options import Options, parse_options
-from vajra.operator.planning import plan
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ async def _run(options: Options) -> None:
         _leadership(options, instance) as check,
         Cluster(before_write=check, on_answer=metrics.answered) as cluster,
     ):
-        await Operator(options, plan, cluster, instance, metrics, health).run()
+        await Operator(options, cluster, instance, metrics, health).run()
 
 
 @contextlib.asynccontextmanager

@@ -21,7 +21,7 @@ from vajra.operator.nodes import Nodes
 from vajra.operator.options import Options
 from vajra.operator.poller import Poller
 from vajra.operator.queue import WorkQueue
-from vajra.operator.reconcile import Planner, Reconciler
+from vajra.operator.reconcile import Reconciler
 from vajra.operator.resync import Resync
 from vajra.operator.watch import watch
 
@@ -34,9 +34,7 @@ _SETTLE_SECONDS = 1.0  # watches that break together list together
 class Operator:
     """One operator that leads, or is alone. instance: names this process in events."""
 
-    def __init__(
-        self, options: Options, plan: Planner, cluster: Cluster, instance: str, metrics: Metrics, health: Health
-    ) -> None:
+    def __init__(self, options: Options, cluster: Cluster, instance: str, metrics: Metrics, health: Health) -> None:
         self._options = options
         self._instance = instance
         self._metrics = metrics
@@ -47,7 +45,7 @@ class Operator:
         self._poller = Poller(self._cache.pods, self._add)
         executor = Executor(cluster, self._cache, self._poller, Recorder(cluster, instance))
         settings = Settings(options.replica_image, options.operator_namespace, options.image_pull_policy)
-        reconciler = Reconciler(self._cache, self._nodes, self._poller, executor, plan, settings)
+        reconciler = Reconciler(self._cache, self._nodes, self._poller, executor, settings)
         self._queue: WorkQueue[Key] = WorkQueue(reconciler.reconcile, concurrency=options.concurrency, observer=metrics)
         self._filled = False
         self._listed_anew = asyncio.Event()

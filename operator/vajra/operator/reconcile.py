@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from vajra.operator.cache import Cache, Key
 from vajra.operator.executor import Executor
 from vajra.operator.kinds import POD
-from vajra.operator.model import Observed, Plan, Settings
+from vajra.operator.model import Observed, Settings
 from vajra.operator.nodes import Nodes
+from vajra.operator.planning import plan
 from vajra.operator.poller import Poller
-
-Planner = Callable[[Observed, Settings], Plan]
 
 
 class Reconciler:
     """Brings the cluster nearer to a VajraDeployment with every call; at the end a call finds nothing to do."""
 
-    def __init__(
-        self, cache: Cache, nodes: Nodes, poller: Poller, executor: Executor, plan: Planner, settings: Settings
-    ) -> None:
+    def __init__(self, cache: Cache, nodes: Nodes, poller: Poller, executor: Executor, settings: Settings) -> None:
         self._cache = cache
         self._nodes = nodes
         self._poller = poller
         self._executor = executor
-        self._plan = plan
         self._settings = settings
 
     async def reconcile(self, key: Key) -> float | None:
@@ -39,6 +34,6 @@ class Reconciler:
         children = self._cache.children(key)
         pods = {child["metadata"]["uid"]: child["metadata"]["name"] for child in children if child["kind"] == POD.name}
         reports = {name: report for uid, name in pods.items() if (report := self._poller.report(uid)) is not None}
-        plan = self._plan(Observed(deployment, children, reports, self._nodes.down, time.time()), self._settings)
-        await self._executor.execute(key, deployment, plan)
-        return plan.requeue_after
+        made = plan(Observed(deployment, children, reports, self._nodes.down, time.time()), self._settings)
+        await self._executor.execute(key, deployment, made)
+        return made.requeue_after
