@@ -57,6 +57,8 @@ class Process:
     phase: str = "Starting"
     stages: tuple[Stage, ...] = (Stage("WeightDownload", 1.0, 0.43),)
     running: int = 0
+    waiting: int = 0
+    answers: bool = True
     worker_restarts: int = 0
     message: str = ""
     notices: tuple[str, ...] = ()
@@ -67,6 +69,7 @@ class Process:
             revision=self.revision,
             generation=self.generation,
             running=self.running,
+            waiting=self.waiting,
             worker_restarts=self.worker_restarts,
             kv_blocks=1000,
             block_size=16,
@@ -102,11 +105,11 @@ class Cluster:
         return {"metadata": meta, "spec": self.spec, "status": self.status}
 
     def observed(self) -> Observed:
-        reports = {
-            name: self.processes[pod["metadata"]["uid"]].report()
-            for name, pod in self.pods().items()
-            if pod["metadata"]["uid"] in self.processes and not (self.silent or self._node_of(pod) in self.nodes_down)
-        }
+        reports = {}
+        for name, pod in self.pods().items():
+            process = self._process(name)
+            if process and process.answers and not (self.silent or self._node_of(pod) in self.nodes_down):
+                reports[name] = process.report()
         return copy.deepcopy(
             Observed(self.deployment(), list(self.objects.values()), reports, frozenset(self.nodes_down), self.now)
         )
@@ -160,6 +163,10 @@ class Cluster:
     def replica_pods(self) -> dict[str, Object]:
         """Pods of replicas by name."""
         return {name: pod for name, pod in self.pods().items() if names.REPLICA in pod["metadata"]["labels"]}
+
+    def process(self, pod: str) -> Process:
+        """What runs in a pod."""
+        return self.processes[self.pods()[pod]["metadata"]["uid"]]
 
     def progress(self, name: str) -> None:
         """A pod gets one step further on its way to serving, or on its way out."""

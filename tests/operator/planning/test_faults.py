@@ -8,6 +8,7 @@ import pytest
 from tests.operator.planning.cluster import Cluster, minimal_spec, parallel_spec
 
 from vajra.operator.model import Create, Delete
+from vajra.operator.planning import clock
 
 RECOVERY = {"groupRestartLimit": 3, "backoffBaseSeconds": 10, "backoffMaxSeconds": 60}
 
@@ -53,6 +54,15 @@ def test_waits_double_and_then_it_stays_down() -> None:
     assert cluster.status["recovery"]["groupRestarts"] == 3
     assert cluster.status["recovery"]["lastFault"]["action"] == "Stopped"
     assert cluster.status["recovery"]["lastFault"]["reason"] == "ReplicaFailed"
+
+
+def test_no_wait_is_longer_than_the_longest() -> None:
+    cluster = settled(recovery=RECOVERY | {"groupRestartLimit": 5, "backoffMaxSeconds": 15})
+    waits = []
+    for _ in range(5):
+        waits.append(fall(cluster))
+        start(cluster)
+    assert waits == pytest.approx([0, 10, 15, 15, 15], abs=1)
 
 
 def give_up(cluster: Cluster) -> None:
@@ -120,6 +130,20 @@ def test_the_last_words_of_a_replica_that_failed_are_not_counted_again() -> None
     assert recovery["lastFault"]["reason"] == "ReplicaFailed"
 
 
+def test_a_clean_record_takes_all_pods_of_a_replica_that_long() -> None:
+    cluster = Cluster(parallel_spec(recovery=RECOVERY))
+    cluster.settle()
+    cluster.fail("llama-0-1", 3)
+    for _ in range(6):
+        cluster.carry_out(cluster.plan())
+        cluster.live_on(0.1)
+    assert cluster.serving() == {0}
+    cluster.now += 30
+    for each in cluster.pods()["llama-0-1"]["status"]["conditions"]:
+        each["lastTransitionTime"] = clock.rfc3339(cluster.now - RECOVERY["backoffMaxSeconds"])
+    assert cluster.plan().status["recovery"]["groups"][0]["restarts"] == 1
+
+
 def test_others_are_not_touched_while_one_waits() -> None:
     cluster = settled(replicas=3)
     for _ in range(2):
@@ -167,9 +191,8 @@ def test_a_refusal_says_more_than_the_ends_that_follow_from_it() -> None:
 
 def test_workers_restarted_in_place_are_counted() -> None:
     cluster = settled(replicas=2)
-    uid = cluster.replica_pods()["llama-1-0"]["metadata"]["uid"]
-    cluster.processes[uid].worker_restarts = 2
-    cluster.processes[uid].message = "worker 0 was killed by SIGKILL"
+    process = cluster.process("llama-1-0")
+    process.worker_restarts, process.message = 2, "worker 0 was killed by SIGKILL"
     cluster.settle()
     recovery = cluster.status["recovery"]
     assert recovery["workerRestarts"] == 2
@@ -235,9 +258,8 @@ def test_a_pod_that_its_node_throws_out_counts() -> None:
 
 def test_one_that_gives_up_is_replaced_before_its_process_has_ended() -> None:
     cluster = settled(replicas=2)
-    uid = cluster.replica_pods()["llama-0-0"]["metadata"]["uid"]
-    cluster.processes[uid].phase = "Failed"
-    cluster.processes[uid].message = "worker 0 ended three times"
+    process = cluster.process("llama-0-0")
+    process.phase, process.message = "Failed", "worker 0 ended three times"
     made = cluster.plan()
     assert [action.name for action in made.actions if isinstance(action, Delete)] == ["llama-0-0"]
     assert made.status["recovery"]["lastFault"]["message"] == "worker 0 ended three times"

@@ -19,25 +19,30 @@ def settled(**fields: Any) -> Cluster:
     return cluster
 
 
-def give_work(cluster: Cluster, work: dict[str, int]) -> None:
-    for name, running in work.items():
-        cluster.processes[cluster.pods()[name]["metadata"]["uid"]].running = running
-
-
 # -- scaling -------------------------------------------------------------------------------------------------------
 
 
-@given(work=st.lists(st.integers(0, 9), min_size=3, max_size=3))
+@given(work=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=3, max_size=3))
 @settings(max_examples=10, deadline=None)
-def test_scale_down_takes_the_replicas_with_the_least_work(work: list[int]) -> None:
+def test_scale_down_takes_the_replicas_with_the_least_work(work: list[tuple[int, int]]) -> None:
     cluster = settled(replicas=3)
-    give_work(cluster, {f"llama-{index}-0": running for index, running in enumerate(work)})
+    for index, (running, waiting) in enumerate(work):
+        process = cluster.process(f"llama-{index}-0")
+        process.running, process.waiting = running, waiting
     cluster.change(replicas=1)
     made = cluster.plan()
     gone = {int(action.name.split("-")[1]) for action in made.actions if isinstance(action, Delete)}
     kept = ({0, 1, 2} - gone).pop()
-    assert work[kept] == max(work)
+    assert sum(work[kept]) == max(map(sum, work))
     assert len(gone) == 2
+
+
+def test_a_replica_that_does_not_answer_may_have_the_most_work() -> None:
+    cluster = settled(replicas=2)
+    cluster.process("llama-0-0").running = 9
+    cluster.process("llama-1-0").answers = False
+    cluster.change(replicas=1)
+    assert [action.name for action in cluster.plan().actions if isinstance(action, Delete)] == ["llama-0-0"]
 
 
 def test_what_does_not_serve_goes_before_what_does_and_has_nothing_to_drain() -> None:
@@ -71,7 +76,7 @@ def test_a_leader_is_drained_and_its_followers_wait_for_it() -> None:
 
 def test_a_replica_that_drains_already_leaves() -> None:
     cluster = settled(replicas=2)
-    cluster.processes[cluster.pods()["llama-0-0"]["metadata"]["uid"]].phase = "Draining"
+    cluster.process("llama-0-0").phase = "Draining"
     made = cluster.plan()
     assert [action.name for action in made.actions if isinstance(action, Delete)] == ["llama-0-0"]
     assert not [action for action in made.actions if isinstance(action, Drain)]
@@ -185,7 +190,8 @@ def test_a_rollout_keeps_enough_serving(surge: int, unavailable: int) -> None:
 
 def test_the_replica_with_the_least_work_rolls_first() -> None:
     cluster = settled(replicas=3)
-    give_work(cluster, {"llama-0-0": 5, "llama-1-0": 1, "llama-2-0": 7})
+    for name, running in (("llama-0-0", 5), ("llama-1-0", 1), ("llama-2-0", 7)):
+        cluster.process(name).running = running
     cluster.change(cache={"blockSize": 32})
     assert [action.name for action in cluster.plan().actions if isinstance(action, Delete)] == ["llama-1-0"]
 

@@ -75,7 +75,7 @@ def test_what_keeps_a_pod_from_running(status: Object, reason: Reason, words: st
 )
 def test_where_a_process_is_in_its_start(stages: tuple[Stage, ...], reason: Reason) -> None:
     cluster = started()
-    cluster.processes[cluster.pods()["llama-0-0"]["metadata"]["uid"]].stages = stages
+    cluster.process("llama-0-0").stages = stages
     ready = ready_of(cluster)
     assert ready["reason"] == reason
     if reason is Reason.DOWNLOADING_WEIGHTS:
@@ -110,7 +110,7 @@ def test_workers_that_start_again_are_told_where_they_did(restarts: int, reason:
     cluster = started()
     pod = cluster.pods()["llama-0-0"]
     pod["status"]["containerStatuses"][0]["started"] = True
-    process = cluster.processes[pod["metadata"]["uid"]]
+    process = cluster.process("llama-0-0")
     process.stages, process.worker_restarts = (Stage("WeightLoad", 1.0, 0.5),), restarts
     assert ready_of(cluster)["reason"] == reason
 
@@ -220,9 +220,9 @@ def test_a_pod_that_may_not_have_been_asked_yet_is_not_said_to_be_silent() -> No
 def test_a_gateway_that_no_replica_has_proven_restarts_nothing() -> None:
     cluster = Cluster(minimal_spec())
     cluster.settle()
-    for pod in cluster.pods(names.GATEWAY).values():
+    for name, pod in cluster.pods(names.GATEWAY).items():
         pod["status"]["conditions"] = []
-        cluster.processes[pod["metadata"]["uid"]].phase = "Starting"
+        cluster.process(name).phase = "Starting"
     assert ready_of(cluster)["reason"] == Reason.GATEWAY_NOT_READY
 
 
