@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -202,6 +203,32 @@ def test_workers_restarted_in_place_are_counted() -> None:
     assert [event.reason for event in cluster.events].count("WorkerFailed") == 1
 
 
+def _fail(cluster: Cluster) -> None:
+    cluster.fail("llama-0-0", 3)
+
+
+def _evict(cluster: Cluster) -> None:
+    cluster.evict("llama-0-0")
+    cluster.progress("llama-0-0")  # it ends
+
+
+@pytest.mark.parametrize(("end", "before"), [(_fail, 1), (_evict, 2)])
+def test_a_new_process_counts_its_workers_restarts_anew(end: Callable[[Cluster], None], before: int) -> None:
+    cluster = settled()
+    fall(cluster)
+    start(cluster)
+    cluster.process("llama-0-0").worker_restarts = before
+    cluster.carry_out(cluster.plan())
+    end(cluster)
+    for _ in range(15):
+        cluster.carry_out(cluster.plan())
+        cluster.live_on()
+        for process in cluster.processes.values():
+            process.worker_restarts = 1  # before it was asked
+    assert cluster.serving() == {0}
+    assert cluster.status["recovery"]["workerRestarts"] == before + 1
+
+
 def test_a_lost_node_is_no_fault_of_the_replicas() -> None:
     cluster = settled(replicas=2)
     node = cluster.replica_pods()["llama-0-0"]["spec"]["nodeName"]
@@ -212,6 +239,8 @@ def test_a_lost_node_is_no_fault_of_the_replicas() -> None:
     assert all(action.grace_seconds == 0 for action in forced)
     assert made.status["recovery"]["lastFault"]["reason"] == "NodeLost"
     assert made.status["recovery"]["lastFault"]["nodeName"] == node
+    cluster.write_status(made)
+    assert cluster.plan().status["recovery"] == made.status["recovery"], "it counts once"
     cluster.carry_out(made)
     cluster.nodes_down.clear()
     cluster.settle()
@@ -242,6 +271,7 @@ def test_a_node_that_is_not_given_up_keeps_its_pods() -> None:
     ready = next(each for each in made.status["conditions"] if each["type"] == "Ready")
     assert ready["reason"] == "NodeLost"
     assert node in ready["message"]
+    assert made.status["recovery"]["groupRestarts"] == 0
 
 
 def test_a_pod_that_its_node_throws_out_counts() -> None:

@@ -151,7 +151,6 @@ class _Climb:
         )
 
     def _cleared(self, group: Group, record: Record) -> Record:
-        record = replace(record, mark="") if record.mark != group.mark and not record.restarts else record
         cleared = cleared_at(group, self._limits)
         if cleared is not None and self._now >= cleared:
             return replace(record, restarts=0, last_restart=0.0, mark="")
@@ -176,7 +175,7 @@ class _Climb:
         end = group.end
         assert end is not None
         record = replace(
-            record, restarts=record.restarts + 1, worker_restarts=0, last_restart=int(self._now), mark=group.mark
+            record, restarts=record.restarts + 1, worker_restarts=0, last_restart=self._now, mark=group.mark
         )
         if record.restarts > self._budget(end):
             self._fault(end.fault, FaultAction.STOPPED, group.ended_pod, end.message)
