@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -35,6 +36,13 @@ def test_scale_down_takes_the_replicas_with_the_least_work(work: list[tuple[int,
     kept = ({0, 1, 2} - gone).pop()
     assert sum(work[kept]) == max(map(sum, work))
     assert len(gone) == 2
+
+
+def test_surge_is_for_rollouts_alone() -> None:
+    cluster = settled(replicas=3, rollout={"maxSurge": 2})
+    cluster.change(replicas=2)
+    cluster.settle()
+    assert len(cluster.serving()) == 2
 
 
 def test_a_replica_that_does_not_answer_may_have_the_most_work() -> None:
@@ -188,6 +196,13 @@ def test_a_rollout_keeps_enough_serving(surge: int, unavailable: int) -> None:
     assert not old & set(cluster.revisions().values())
 
 
+def test_a_rollout_that_scales_down_keeps_enough_serving() -> None:
+    cluster = settled(replicas=3)
+    served = roll(cluster, replicas=2)
+    assert min(served) >= 1
+    assert len(cluster.serving()) == 2
+
+
 def test_the_replica_with_the_least_work_rolls_first() -> None:
     cluster = settled(replicas=3)
     for name, running in (("llama-0-0", 5), ("llama-1-0", 1), ("llama-2-0", 7)):
@@ -213,6 +228,20 @@ def test_a_paused_rollout_waits() -> None:
     cluster.settle()
     assert cluster.condition("Ready")["status"] == "True"
     assert "pendingChange" not in cluster.status
+
+
+def test_a_rollout_that_is_paused_half_way_goes_neither_on_nor_back() -> None:
+    cluster = settled(replicas=2)
+    old = cluster.revisions()
+    cluster.change(cache={"blockSize": 32})
+    while len(set(cluster.revisions().values())) == 1 or len(cluster.serving()) < 2:
+        cluster.carry_out(cluster.plan())
+        cluster.live_on()
+    half = cluster.revisions()
+    assert half != old
+    cluster.change(rollout={"paused": True})
+    cluster.settle()
+    assert cluster.revisions() == half
 
 
 def test_a_partition_keeps_the_lower_indices() -> None:
@@ -414,6 +443,19 @@ def test_a_pod_of_an_earlier_deployment_is_in_the_way_until_it_is_gone() -> None
         "llama-1-0"
     ]
     assert not [action for action in made.actions if isinstance(action, Delete)]
+
+
+def test_a_replica_that_comes_again_waits_for_its_name() -> None:
+    cluster = settled()
+    other = copy.deepcopy(cluster.objects["Pod", "llama-0-0"])
+    other["metadata"]["ownerReferences"][0]["uid"] = "cr-0"
+    cluster.fail("llama-0-0", 3)
+    cluster.carry_out(cluster.plan())
+    cluster.objects["Pod", "llama-0-0"] = other
+    assert not [action for action in cluster.plan().actions if isinstance(action, Create)]
+    del cluster.objects["Pod", "llama-0-0"]
+    cluster.settle()
+    assert cluster.serving() == {0}
 
 
 def test_the_disruption_budget_lets_one_replica_go() -> None:
