@@ -51,6 +51,7 @@ def test_waits_double_and_then_it_stays_down() -> None:
     assert "llama-0-0" in cluster.replica_pods(), "it stays as it fell, for its log to be read"
     assert cluster.condition("Ready")["reason"] == "RestartLimitExceeded"
     assert cluster.condition("Degraded")["reason"] == "RestartLimitExceeded"
+    assert cluster.condition("Available")["reason"] == "MinimumReplicasUnavailable"
     assert "the worker was killed" in cluster.condition("Degraded")["message"]
     assert cluster.status["recovery"]["groupRestarts"] == 3
     assert cluster.status["recovery"]["lastFault"]["action"] == "Stopped"
@@ -90,6 +91,27 @@ def test_a_higher_limit_is_a_way_out() -> None:
     cluster.change(recovery=RECOVERY | {"groupRestartLimit": 10})
     cluster.settle()
     assert cluster.serving() == {0}
+
+
+def test_what_stays_down_is_told_before_what_comes_again() -> None:
+    cluster = settled(replicas=2, recovery=RECOVERY | {"groupRestartLimit": 1})
+    cluster.fail("llama-1-0", 3)
+    start(cluster)
+    start(cluster)
+    cluster.fail("llama-1-0", 3)
+    cluster.settle()
+    cluster.fail("llama-0-0", 3)
+    cluster.write_status(cluster.plan())
+    assert cluster.condition("Ready")["reason"] == "RestartLimitExceeded"
+
+
+def test_scaling_down_takes_what_stays_down_before_what_starts() -> None:
+    cluster = settled()
+    give_up(cluster)
+    cluster.change(replicas=2)
+    cluster.carry_out(cluster.plan())
+    cluster.change(replicas=1)
+    assert [action.name for action in cluster.plan().actions if isinstance(action, Delete)] == ["llama-0-0"]
 
 
 def test_deleting_the_pod_is_a_way_out_once() -> None:
@@ -145,27 +167,75 @@ def test_a_clean_record_takes_all_pods_of_a_replica_that_long() -> None:
     assert cluster.plan().status["recovery"]["groups"][0]["restarts"] == 1
 
 
-def test_of_replicas_that_only_wait_the_last_goes_first() -> None:
-    cluster = settled(replicas=2)
+def wait(cluster: Cluster, *replicas: int) -> None:
+    """Replicas fail twice and wait to be created again."""
     for _ in range(2):
-        for replica in (0, 1):
+        for replica in replicas:
             cluster.fail(f"llama-{replica}-0", 3)
         start(cluster)
         start(cluster)
-    assert not cluster.replica_pods()
+    assert not {f"llama-{replica}-0" for replica in replicas} & cluster.replica_pods().keys()
+
+
+def created(cluster: Cluster) -> list[str]:
+    """The pods that the next plan creates."""
+    return [action.manifest["metadata"]["name"] for action in cluster.plan().actions if isinstance(action, Create)]
+
+
+def test_of_replicas_that_only_wait_the_last_goes_first() -> None:
+    cluster = settled(replicas=2)
+    wait(cluster, 0, 1)
     cluster.change(replicas=1)
     assert [each["replica"] for each in cluster.plan().status["recovery"]["groups"]] == [0]
 
 
 def test_others_are_not_touched_while_one_waits() -> None:
     cluster = settled(replicas=3)
-    for _ in range(2):
-        cluster.fail("llama-1-0", 3)
-        cluster.carry_out(cluster.plan())
+    wait(cluster, 1)
+    assert cluster.serving() == {0, 2}
+    assert created(cluster) == []
+    assert cluster.condition("Degraded")["reason"] == cluster.condition("Ready")["reason"] == "CrashLoop"
+    cluster.change(replicas=4)
+    assert created(cluster) == ["llama-3-0"], "its index is kept for it"
+
+
+def test_another_revision_does_not_wait() -> None:
+    cluster = settled()
+    wait(cluster, 0)
+    cluster.change(cache={"blockSize": 32})
+    assert created(cluster) == ["llama-0-0"]
+
+
+def test_what_has_waited_comes_before_what_replaces_another() -> None:
+    cluster = settled(replicas=2)
+    wait(cluster, 1)
+    cluster.evict("llama-0-0")  # and goes on with its requests
+    cluster.now += 10
+    assert created(cluster) == ["llama-1-0"]
+
+
+def test_what_has_waited_waits_for_room() -> None:
+    cluster = settled(replicas=3)
+    wait(cluster, 0, 1)
+    cluster.evict("llama-2-0")  # and goes on with its requests
+    cluster.change(replicas=2)
+    cluster.now += 10
+    assert created(cluster) == ["llama-0-0"]
+
+
+def test_a_new_revision_that_fails_waits_and_no_other_replica_tries_it_meanwhile() -> None:
+    cluster = settled(replicas=2)
+    cluster.change(cache={"blockSize": 32})
+    tries = 0
+    for _ in range(50):
         made = cluster.plan()
         cluster.carry_out(made)
-    assert {int(name.split("-")[1]) for name in cluster.replica_pods()} >= {0, 2}
-    assert cluster.serving() == {0, 2}
+        tries += sum(isinstance(action, Create) for action in made.actions)
+        cluster.live_on(0.1)
+        for name, revision in cluster.revisions().items():
+            if revision == made.status["updateRevision"]:
+                cluster.fail(name, 3)
+    assert tries == 2, "once, and once more at once"
 
 
 def test_what_has_failed_is_not_said_to_finish_its_requests_or_to_be_well() -> None:

@@ -66,6 +66,15 @@ def test_what_does_not_serve_goes_before_what_does_and_has_nothing_to_drain() ->
     assert not [action for action in made.actions if isinstance(action, Drain)]
 
 
+def test_what_does_not_serve_goes_before_what_is_outdated() -> None:
+    cluster = settled(replicas=2, rollout={"maxSurge": 1, "maxUnavailable": 0})
+    cluster.change(cache={"blockSize": 32})
+    cluster.carry_out(cluster.plan())
+    assert "llama-2-0" in cluster.pods()
+    cluster.change(replicas=1)
+    assert "llama-2-0" in [action.name for action in cluster.plan().actions if isinstance(action, Delete)]
+
+
 def test_a_leader_is_drained_and_its_followers_wait_for_it() -> None:
     cluster = Cluster(parallel_spec(replicas=2, drain={"timeoutSeconds": 60, "endpointGraceSeconds": 5}))
     cluster.settle()
@@ -77,6 +86,7 @@ def test_a_leader_is_drained_and_its_followers_wait_for_it() -> None:
     assert (going[0].pod, going[1].name, len(going)) == ("llama-1-0", "llama-1-0", 2)
     assert (going[1].grace_seconds or 0) > 65, "requests may finish"
     cluster.carry_out(made)
+    assert cluster.condition("Progressing")["reason"] == "Scaling"
     assert not [action for action in cluster.plan().actions if isinstance(action, Delete)], "the leader is not done"
     cluster.progress("llama-1-0")
     assert [action.name for action in cluster.plan().actions if isinstance(action, Delete)] == ["llama-1-1"]
@@ -176,13 +186,16 @@ def test_nothing_is_begun_for_gateways_that_go() -> None:
 
 
 def roll(cluster: Cluster, **fields: Any) -> list[int]:
-    """Changes the revision and lets it roll; how many served at each step."""
+    """Changes the revision and lets it roll, without a replica too many; how many served at each step."""
     cluster.change(cache={"blockSize": 32}, **fields)
-    served = []
+    served, created = [], 0
     for _ in range(60):
-        cluster.carry_out(cluster.plan())
+        made = cluster.plan()
+        cluster.carry_out(made)
+        created += sum(isinstance(action, Create) for action in made.actions)
         served.append(len(cluster.serving()))
         cluster.live_on()
+    assert created == cluster.spec["replicas"]
     return served
 
 
@@ -201,6 +214,20 @@ def test_a_rollout_that_scales_down_keeps_enough_serving() -> None:
     served = roll(cluster, replicas=2)
     assert min(served) >= 1
     assert len(cluster.serving()) == 2
+
+
+def test_scaling_down_takes_what_is_outdated_whatever_its_work() -> None:
+    cluster = settled(replicas=3)
+    old = cluster.revisions()
+    cluster.change(cache={"blockSize": 32})
+    while len(set(cluster.revisions().values())) == 1 or len(cluster.serving()) < 3:
+        cluster.carry_out(cluster.plan())
+        cluster.live_on()
+    (new,) = (name for name, revision in cluster.revisions().items() if revision not in old.values())
+    for name in cluster.replica_pods():
+        cluster.process(name).running = 0 if name == new else 9
+    cluster.change(replicas=2)
+    assert new not in [action.name for action in cluster.plan().actions if isinstance(action, Delete)]
 
 
 def test_the_replica_with_the_least_work_rolls_first() -> None:
@@ -242,12 +269,16 @@ def test_a_rollout_that_is_paused_half_way_goes_neither_on_nor_back() -> None:
     cluster.change(rollout={"paused": True})
     cluster.settle()
     assert cluster.revisions() == half
+    gateways = {pod["metadata"]["labels"][names.REVISION] for pod in cluster.pods(names.GATEWAY).values()}
+    assert gateways == {cluster.status["updateRevision"]}, "they go over with the half of the replicas"
 
 
 def test_a_partition_keeps_the_lower_indices() -> None:
     cluster = settled(replicas=3)
     old = cluster.revisions()
     cluster.change(cache={"blockSize": 32}, rollout={"partition": 2})
+    cluster.carry_out(cluster.plan())
+    assert cluster.condition("Progressing")["reason"] == "RollingOut"
     cluster.settle()
     now = cluster.revisions()
     assert {name for name in now if now[name] == old[name]} == {"llama-0-0", "llama-1-0"}
@@ -327,6 +358,8 @@ def test_a_broken_revision_never_bars_the_way_out(block: int) -> None:
     cluster = settled(replicas=3)
     break_rollout(cluster)
     cluster.change(cache={"blockSize": block})
+    cluster.write_status(cluster.plan())
+    assert cluster.condition("Ready")["reason"] == "RollingOut", "what goes is no trouble any more"
     served = []
     for _ in range(60):
         cluster.carry_out(cluster.plan())

@@ -202,6 +202,16 @@ def test_a_pod_that_never_answers_is_not_taken_for_ready() -> None:
     assert cluster.condition("ConfigApplied")["reason"] == Reason.NOT_ANSWERING
 
 
+def test_a_pod_that_falls_silent_has_not_taken_over_what_came_later() -> None:
+    cluster = Cluster(minimal_spec())
+    cluster.settle()
+    cluster.silent = True
+    cluster.change(drain={"timeoutSeconds": 30})
+    cluster.settle()
+    assert cluster.condition("Ready")["reason"] == Reason.NOT_ANSWERING
+    assert cluster.condition("ConfigApplied")["reason"] == Reason.NOT_ANSWERING
+
+
 def test_a_pod_that_may_not_have_been_asked_yet_is_not_said_to_be_silent() -> None:
     cluster = Cluster(minimal_spec())
     cluster.silent = True
@@ -223,7 +233,19 @@ def test_a_gateway_that_no_replica_has_proven_restarts_nothing() -> None:
     for name, pod in cluster.pods(names.GATEWAY).items():
         pod["status"]["conditions"] = []
         cluster.process(name).phase = "Starting"
+    cluster.write_status(cluster.plan())
+    assert cluster.condition("Ready")["reason"] == Reason.GATEWAY_NOT_READY
+    assert cluster.condition("Available")["reason"] == Reason.GATEWAY_NOT_READY
+
+
+def test_ready_waits_for_gateways_of_another_revision_to_leave() -> None:
+    cluster = Cluster(minimal_spec())
+    cluster.settle()
+    pod = next(iter(cluster.pods(names.GATEWAY).values()))
+    pod["metadata"]["labels"] = pod["metadata"]["labels"] | {names.REVISION: "v1-other"}
     assert ready_of(cluster)["reason"] == Reason.GATEWAY_NOT_READY
+    pod["metadata"]["deletionTimestamp"] = "2027-01-15T08:00:00Z"
+    assert ready_of(cluster)["reason"] == Reason.SERVING
 
 
 def test_a_users_container_says_nothing_of_ours() -> None:
