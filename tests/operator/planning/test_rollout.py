@@ -20,6 +20,10 @@ def settled(**fields: Any) -> Cluster:
     return cluster
 
 
+def gateway_revisions(cluster: Cluster) -> set[str]:
+    return {pod["metadata"]["labels"][names.REVISION] for pod in cluster.pods(names.GATEWAY).values()}
+
+
 # -- scaling -------------------------------------------------------------------------------------------------------
 
 
@@ -163,6 +167,10 @@ def test_gateways_go_before_the_replicas_and_the_rest_stays(fields: Object) -> N
     cluster.change(**fields)
     made = cluster.plan()
     assert not [action for action in made.actions if isinstance(action, Delete)], "gateways may have requests"
+    cluster.carry_out(made)
+    for name in cluster.pods(names.GATEWAY):
+        cluster.evict(name)
+    assert not [action for action in cluster.plan().actions if isinstance(action, Delete)], "they finish them"
     cluster.settle()
     assert not cluster.pods()
     assert ("Service", "llama") in cluster.objects
@@ -269,8 +277,9 @@ def test_a_rollout_that_is_paused_half_way_goes_neither_on_nor_back() -> None:
     cluster.change(rollout={"paused": True})
     cluster.settle()
     assert cluster.revisions() == half
-    gateways = {pod["metadata"]["labels"][names.REVISION] for pod in cluster.pods(names.GATEWAY).values()}
-    assert gateways == {cluster.status["updateRevision"]}, "they go over with the half of the replicas"
+    assert gateway_revisions(cluster) == {cluster.status["updateRevision"]}, (
+        "they go over with the half of the replicas"
+    )
 
 
 def test_a_partition_keeps_the_lower_indices() -> None:
@@ -321,6 +330,26 @@ def test_going_back_half_way_leaves_alone_what_has_not_rolled() -> None:
     assert {name for name in before if before[name] == after[name]} == {f"llama-{stays}-0"}
 
 
+def test_gateways_stay_with_a_replica_that_is_held_back_and_falls() -> None:
+    cluster = settled()
+    (old,) = cluster.revisions().values()
+    cluster.change(cache={"blockSize": 32}, rollout={"paused": True})
+    cluster.settle()
+    cluster.fail("llama-0-0")
+    cluster.settle()
+    assert gateway_revisions(cluster) == set(cluster.revisions().values()) == {old}
+
+
+def test_what_is_held_back_comes_again_as_it_was_whatever_history_is_kept() -> None:
+    cluster = settled(replicas=2)
+    old = cluster.revisions()["llama-0-0"]
+    cluster.change(cache={"blockSize": 32}, rollout={"partition": 1, "revisionHistoryLimit": 0})
+    cluster.settle()
+    cluster.evict("llama-0-0")
+    cluster.settle()
+    assert cluster.revisions()["llama-0-0"] == old != cluster.revisions()["llama-1-0"]
+
+
 def test_as_much_history_is_kept_as_asked_for() -> None:
     cluster = settled(rollout={"revisionHistoryLimit": 2})
     for block in (8, 32, 64, 128):
@@ -349,8 +378,9 @@ def test_a_broken_revision_stops_and_the_others_serve_on() -> None:
     break_rollout(cluster)
     assert len(cluster.serving()) == 2
     assert cluster.condition("Ready")["reason"] == "RestartLimitExceeded"
-    gateways = {pod["metadata"]["labels"][names.REVISION] for pod in cluster.pods(names.GATEWAY).values()}
-    assert gateways == {cluster.status["currentRevision"]}, "gateways stay with the replicas that work"
+    assert gateway_revisions(cluster) == {cluster.status["currentRevision"]}, (
+        "gateways stay with the replicas that work"
+    )
 
 
 @pytest.mark.parametrize("block", [16, 64], ids=["back", "on"])
@@ -496,6 +526,10 @@ def test_the_disruption_budget_lets_one_replica_go() -> None:
     cluster.settle()
     budget = cluster.objects["PodDisruptionBudget", "llama"]["spec"]
     assert budget["minAvailable"] == 4, "of six pods in three replicas"
+    cluster.change(recovery={"groupRestartLimit": 0})
+    cluster.fail("llama-0-0", 3)
+    cluster.settle()
+    assert cluster.objects["PodDisruptionBudget", "llama"]["spec"]["minAvailable"] == 2, "one stays down"
     cluster.change(replicas=1)
     cluster.settle()
     assert cluster.objects["PodDisruptionBudget", "llama"]["spec"]["minAvailable"] == 0

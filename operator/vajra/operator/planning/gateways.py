@@ -9,6 +9,7 @@ from vajra.operator.model import Manifest
 from vajra.operator.planning.groups import Group
 from vajra.operator.planning.objects.gateway import observed_template
 from vajra.operator.planning.pods import Pod
+from vajra.operator.planning.rollout import Rollout
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,13 @@ class Gateways:
         """Whether one of this revision answers and none of another is left."""
         return self.available and all(pod.revision == revision for pod in self.staying)
 
-    def go_over(self, groups: Iterable[Group], update: str) -> bool:
+    def go_over(self, groups: Iterable[Group], rollout: Rollout) -> bool:
         """Whether they should run the update revision: once as many replicas serve it as serve another.
 
-        So they stay with the replicas that work when the new ones do not.
+        So they stay with the replicas that work when the new ones do not; and while none serves, with those that are
+        held back.
         """
-        if self.revision in (None, update):
+        if self.revision in (None, rollout.update):
             return True
-        serving = [group.revision == update for group in groups if group.ready]
-        return 2 * sum(serving) >= len(serving)
+        serving = [group.revision == rollout.update for group in groups if group.ready]
+        return 2 * sum(serving) >= len(serving) if serving else not rollout.held

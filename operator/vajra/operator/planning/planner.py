@@ -184,7 +184,7 @@ class _Planning:
             serves=self.wanted > 0,
             min_available=max(0, self.wanted - len(self.ladder.stopped) - 1) * layout.pods,
             wide=frozenset(wide),
-            go_over=self.gateways.go_over(self.groups.values(), self.revisions.rollout.update),
+            go_over=self.gateways.go_over(self.groups.values(), self.revisions.rollout),
         )
         return changes(desired, self.gateways, self.children.objects)
 

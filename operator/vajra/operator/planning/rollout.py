@@ -17,10 +17,15 @@ class Rollout:
     update: str
     current: str
 
+    @property
+    def held(self) -> bool:
+        """Whether replicas may be meant to stay at the current revision."""
+        return self.settings.paused or self.settings.partition > 0
+
     def target(self, replica: int) -> str:
         """The revision of a new group with this index."""
-        held = self.settings.paused or replica < self.settings.partition
-        return self.current if held else self.update
+        stays = self.settings.paused or replica < self.settings.partition
+        return self.current if stays else self.update
 
     def is_outdated(self, group: Group) -> bool:
         """Whether it runs another revision than it should and may be replaced."""
