@@ -132,6 +132,7 @@ def test_what_runs_under_an_invalid_spec_is_still_healed() -> None:
 def test_a_spec_that_goes_with_its_deployment_is_left_to_the_garbage_collector() -> None:
     cluster = Cluster(minimal_spec())
     cluster.settle()
+    cluster.change(replicas=3)
     observed = cluster.observed()
     observed.deployment["metadata"]["deletionTimestamp"] = "2027-01-15T08:00:00Z"
     made = plan(observed, cluster.settings)

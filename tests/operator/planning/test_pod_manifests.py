@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -190,9 +191,13 @@ def test_a_network_policy_goes_when_it_is_not_wanted() -> None:
     cluster = Cluster(minimal_spec())
     cluster.settle()
     assert ("NetworkPolicy", "llama") in cluster.objects
+    theirs = copy.deepcopy(cluster.objects["NetworkPolicy", "llama"])
+    theirs["metadata"] = {"name": "theirs", "labels": theirs["metadata"]["labels"], "uid": "u"}
+    cluster.objects["NetworkPolicy", "theirs"] = theirs
     cluster.change(networking={"networkPolicy": "Disabled"})
     cluster.settle()
     assert ("NetworkPolicy", "llama") not in cluster.objects
+    assert ("NetworkPolicy", "theirs") in cluster.objects
 
 
 def test_everything_belongs_to_the_deployment() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.operator.planning.cluster import Cluster, Object, minimal_spec, parallel_spec
 
-from vajra.operator.model import Create, Delete, Drain
+from vajra.operator.model import Apply, Create, Delete, Drain, UpdateConfig
 from vajra.operator.planning import names
 
 
@@ -201,10 +201,23 @@ def roll(cluster: Cluster, **fields: Any) -> list[int]:
         made = cluster.plan()
         cluster.carry_out(made)
         created += sum(isinstance(action, Create) for action in made.actions)
+        order = [kind for each in made.actions for kind in (Apply, Delete, Create) if isinstance(each, kind)]
+        assert order == sorted(order, key=(Apply, Delete, Create).index), "what pods need, then room, then pods"
         served.append(len(cluster.serving()))
         cluster.live_on()
     assert created == cluster.spec["replicas"]
     return served
+
+
+def roll_one(cluster: Cluster) -> str:
+    """Changes the revision and lets one replica go over; its pod."""
+    old = set(cluster.revisions().values())
+    cluster.change(cache={"blockSize": 32})
+    while len(set(cluster.revisions().values())) == 1 or len(cluster.serving()) < cluster.spec["replicas"]:
+        cluster.carry_out(cluster.plan())
+        cluster.live_on()
+    (name,) = (name for name, revision in cluster.revisions().items() if revision not in old)
+    return name
 
 
 @pytest.mark.parametrize(("surge", "unavailable"), [(0, 1), (1, 0), (1, 1), (2, 0), (0, 3)])
@@ -226,12 +239,7 @@ def test_a_rollout_that_scales_down_keeps_enough_serving() -> None:
 
 def test_scaling_down_takes_what_is_outdated_whatever_its_work() -> None:
     cluster = settled(replicas=3)
-    old = cluster.revisions()
-    cluster.change(cache={"blockSize": 32})
-    while len(set(cluster.revisions().values())) == 1 or len(cluster.serving()) < 3:
-        cluster.carry_out(cluster.plan())
-        cluster.live_on()
-    (new,) = (name for name, revision in cluster.revisions().items() if revision not in old.values())
+    new = roll_one(cluster)
     for name in cluster.replica_pods():
         cluster.process(name).running = 0 if name == new else 9
     cluster.change(replicas=2)
@@ -267,13 +275,8 @@ def test_a_paused_rollout_waits() -> None:
 
 def test_a_rollout_that_is_paused_half_way_goes_neither_on_nor_back() -> None:
     cluster = settled(replicas=2)
-    old = cluster.revisions()
-    cluster.change(cache={"blockSize": 32})
-    while len(set(cluster.revisions().values())) == 1 or len(cluster.serving()) < 2:
-        cluster.carry_out(cluster.plan())
-        cluster.live_on()
+    roll_one(cluster)
     half = cluster.revisions()
-    assert half != old
     cluster.change(rollout={"paused": True})
     cluster.settle()
     assert cluster.revisions() == half
@@ -348,6 +351,29 @@ def test_what_is_held_back_comes_again_as_it_was_whatever_history_is_kept() -> N
     cluster.evict("llama-0-0")
     cluster.settle()
     assert cluster.revisions()["llama-0-0"] == old != cluster.revisions()["llama-1-0"]
+
+
+def test_a_revision_is_kept_as_long_as_a_pod_runs_it() -> None:
+    cluster = settled(replicas=3, rollout={"revisionHistoryLimit": 0})
+    between = roll_one(cluster)
+    cluster.process(between).running = 9  # so it goes last
+    cluster.change(cache={"blockSize": 64})
+    for _ in range(4):
+        cluster.carry_out(cluster.plan())
+        cluster.live_on()
+    revision = cluster.revisions()[between]
+    assert names.revision_file(revision) in cluster.objects["ConfigMap", "llama-config"]["data"]
+    assert revision in [entry["name"] for entry in cluster.status["revisions"]]
+
+
+def test_a_held_revision_whose_file_is_lost_bars_no_way() -> None:
+    cluster = settled()
+    cluster.change(cache={"blockSize": 32}, rollout={"paused": True})
+    cluster.settle()
+    del cluster.objects["ConfigMap", "llama-config"]
+    cluster.evict("llama-0-0")
+    cluster.settle()
+    assert cluster.serving() == {0}
 
 
 def test_as_much_history_is_kept_as_asked_for() -> None:
@@ -444,6 +470,20 @@ def test_a_live_change_starts_no_pod_again() -> None:
     cluster.settle()
     assert {name: pod["metadata"]["uid"] for name, pod in cluster.pods().items()} == before
     assert {process.generation for process in cluster.processes.values()} == {cluster.generation}
+    assert cluster.condition("ConfigApplied")["status"] == "True"
+
+
+def test_a_live_change_is_not_for_what_goes() -> None:
+    cluster = settled(replicas=3)
+    cluster.evict("llama-1-0")
+    cluster.process("llama-2-0").phase = "Failed"
+    cluster.change(drain={"timeoutSeconds": 30})
+    made = cluster.plan()
+    told = {action.pod for action in made.actions if isinstance(action, UpdateConfig)}
+    assert told & cluster.replica_pods().keys() == {"llama-0-0"}
+    cluster.carry_out(made)
+    cluster.carry_out(cluster.plan())
+    assert "llama-1-0" in cluster.replica_pods()
     assert cluster.condition("ConfigApplied")["status"] == "True"
 
 
