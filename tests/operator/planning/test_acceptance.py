@@ -24,6 +24,7 @@ def refused(**fields: Any) -> tuple[str, str]:
     assert accepted["status"] == ready["status"] == "False"
     assert ready["reason"] == accepted["reason"]
     assert cluster.status["observedGeneration"] == cluster.generation
+    assert [event.reason for event in cluster.events] == [accepted["reason"]], "it is told once"
     return accepted["reason"], accepted["message"]
 
 

@@ -368,6 +368,16 @@ def test_a_pod_that_its_node_throws_out_counts() -> None:
     assert cluster.serving() == {0}
 
 
+def test_what_the_worker_says_goes_before_what_a_users_container_says() -> None:
+    cluster = settled()
+    cluster.fail("llama-0-0", 3, "the worker was killed")
+    ended = {"exitCode": 1, "message": "boom", "finishedAt": clock.rfc3339(cluster.now - 60)}
+    statuses = cluster.pods()["llama-0-0"]["status"]["containerStatuses"]
+    statuses.append({"name": "logs", "state": {"terminated": ended}})
+    fault = cluster.plan().status["recovery"]["lastFault"]
+    assert (fault["reason"], fault["message"]) == ("ReplicaFailed", "the worker was killed")
+
+
 def test_one_that_gives_up_is_replaced_before_its_process_has_ended() -> None:
     cluster = settled(replicas=2)
     process = cluster.process("llama-0-0")

@@ -91,6 +91,8 @@ def test_a_leader_is_drained_and_its_followers_wait_for_it() -> None:
     assert (going[1].grace_seconds or 0) > 65, "requests may finish"
     cluster.carry_out(made)
     assert cluster.condition("Progressing")["reason"] == "Scaling"
+    made = cluster.plan()
+    assert (made.status["replicas"], made.status["updatedReplicas"]) == (2, 1)
     assert not [action for action in cluster.plan().actions if isinstance(action, Delete)], "the leader is not done"
     cluster.progress("llama-1-0")
     assert [action.name for action in cluster.plan().actions if isinstance(action, Delete)] == ["llama-1-1"]
@@ -228,6 +230,18 @@ def test_a_rollout_keeps_enough_serving(surge: int, unavailable: int) -> None:
     assert min(served) >= 3 - unavailable
     assert len(cluster.serving()) == 3
     assert not old & set(cluster.revisions().values())
+
+
+def test_a_revision_is_current_once_the_one_before_is_gone() -> None:
+    cluster = settled(replicas=2, rollout={"maxSurge": 2, "maxUnavailable": 0})
+    (old,) = set(cluster.revisions().values())
+    cluster.change(cache={"blockSize": 32})
+    while old in cluster.revisions().values():
+        cluster.carry_out(cluster.plan())
+        assert cluster.status["currentRevision"] == old
+        cluster.live_on()
+    cluster.settle()
+    assert cluster.status["currentRevision"] == cluster.status["updateRevision"] != old
 
 
 def test_a_rollout_that_scales_down_keeps_enough_serving() -> None:
@@ -452,6 +466,20 @@ def test_a_rollout_without_progress_is_said_to_have_failed() -> None:
     assert cluster.condition("Degraded")["status"] == "True"
     cluster.settle()
     assert cluster.condition("Progressing")["reason"] == "Complete"
+
+
+def test_every_replica_that_becomes_ready_is_progress() -> None:
+    cluster = settled(replicas=2, rollout={"progressDeadlineSeconds": 100})
+    cluster.change(cache={"blockSize": 32})
+    cluster.write_status(cluster.plan())
+    cluster.now += 90
+    roll_one(cluster)
+    cluster.now += 50
+    cluster.write_status(cluster.plan())
+    assert cluster.condition("Progressing")["reason"] == "RollingOut"
+    cluster.now += 60
+    cluster.write_status(cluster.plan())
+    assert cluster.condition("Progressing")["reason"] == "ProgressDeadlineExceeded"
 
 
 # -- live changes and upgrades -------------------------------------------------------------------------------------

@@ -156,6 +156,15 @@ def test_what_pods_say_that_a_user_should_know_is_told_once_and_kept() -> None:
     assert "notices" not in cluster.status
 
 
+def test_the_start_that_is_shown_is_the_latest() -> None:
+    cluster = Cluster(minimal_spec())
+    cluster.settle()
+    cluster.change(replicas=2)
+    cluster.settle()
+    cluster.process("llama-1-0").stages = (Stage("WeightLoad", 77.0),)
+    assert {"name": "WeightLoad", "seconds": 77.0} in cluster.plan().status["startup"]["stages"]
+
+
 def test_cpu_mode_is_shown() -> None:
     cluster = Cluster(minimal_spec())
     cluster.settle()

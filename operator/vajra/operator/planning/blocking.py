@@ -101,9 +101,9 @@ def why_pod_not_ready(pod: Pod, reports: Mapping[str, Report], gpu_resource: str
 
 
 def why_gateway_not_ready(pods: Iterable[Pod], reports: Mapping[str, Report], gpu_resource: str) -> Blocking:
-    """Why no gateway answers, or not all of them run the spec."""
+    """Why no gateway answers, or not all of them run the spec. pods: those that stay."""
     for pod in pods:
-        if not pod.ready and pod.end is None:
+        if not pod.ready:
             blocking = why_pod_not_ready(pod, reports, gpu_resource)
             if blocking.reason in (Reason.CREATING, Reason.STARTING, Reason.CONTAINER_CREATING):
                 return Blocking(Reason.GATEWAY_NOT_READY, blocking.message)

@@ -63,7 +63,7 @@ def events(before: Manifest, after: Manifest) -> Iterator[Event]:
 
 def _repeats(kind: str, condition: Mapping[str, Any], status: Manifest) -> bool:
     """Whether another condition's event says the same."""
-    other = {"Degraded": "Ready", "Progressing": "Ready", "Ready": "Accepted"}.get(kind)
+    other = {"Ready": "Accepted", "Progressing": "Ready", "Degraded": "Ready", "Suspended": "Ready"}.get(kind)
     return other is not None and condition["reason"] == condition_of(status, other).get("reason")
 
 
