@@ -102,7 +102,9 @@ def test_a_replica_that_gave_up_is_made_again_and_counted(kubectl: Kubectl, serv
     failed.status.message = "out of luck"
 
     def made_again() -> None:
-        assert owned(kubectl)["Pod/llama-0-0"]["metadata"]["uid"] != before
+        found = owned(kubectl)
+        assert "Pod/llama-0-0" in found
+        assert found["Pod/llama-0-0"]["metadata"]["uid"] != before
 
     eventually(made_again)
     serve(kubectl, servers, 1)
