@@ -126,6 +126,7 @@ class ApiProxy:
             connector=aiohttp.TCPConnector(ssl=self._connection.as_ssl_context(), limit=0),
             headers=self._connection.as_http_headers() | {"Accept-Encoding": "identity"},
             timeout=aiohttp.ClientTimeout(total=None),
+            read_bufsize=1 << 22,  # longer than any line
         )
         app = web.Application(client_max_size=1 << 24)
         app.router.add_route("*", "/{path:.*}", self._handle)
@@ -163,9 +164,9 @@ class ApiProxy:
         self._watches[response] = request.transport
         try:
             with contextlib.suppress(ConnectionError):
-                async for chunk in answer.content.iter_any():
+                async for line in answer.content:  # whole ones, for something may be said in between
                     if not self.mute:
-                        await response.write(chunk)
+                        await response.write(line)
         finally:
             del self._watches[response]
         return response
