@@ -138,6 +138,10 @@ class ApiProxy:
     async def _stop(self) -> None:
         await self._runner.cleanup()
         await self._session.close()
+        left = asyncio.all_tasks() - {asyncio.current_task()}  # requests that nobody waits for
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         call = Call(request.method, request.path, "watch" in request.query)
