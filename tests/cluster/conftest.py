@@ -34,6 +34,7 @@ NODES = 2
 TEST_SECONDS = 300
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what needs nodes; of the two kinds, each runs in a process of its own under pytest-xdist.
 

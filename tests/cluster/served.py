@@ -21,7 +21,9 @@ GATEWAY = "vajra.ai/role=gateway"
 SPEC: dict[str, Any] = {
     "replicas": 2,
     "model": {"name": MODEL, "source": {"type": "Embedded"}, "dtype": "Auto"},
-    "resources": {"accelerator": {"type": "CPU"}, "memory": "1Gi"},
+    "resources": {"accelerator": {"type": "CPU"}, "cpu": 1, "memory": "1Gi"},
+    # One thread each, and yet all of them may be on one node.
+    "podTemplate": {"spec": {"containers": [{"name": "worker", "resources": {"requests": {"cpu": "100m"}}}]}},
     "networking": {"openAIPort": 8000},
 }
 _KILL_A_WORKER = """
