@@ -10,7 +10,7 @@ MODEL  ?= smollm2-135m-instruct
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test serve test test-all lint format type contracts proto proto-check docs docs-check \
-        crd crd-check test-cluster cluster-bin cluster-up cluster-down sanitize bench bench-peers clean
+        crd crd-check test-cluster test-api test-nodes cluster-bin cluster-up cluster-down sanitize bench bench-peers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -45,7 +45,13 @@ test-all: setup-test ## all tests, the slow ones too
 
 CLUSTER ?= local
 test-cluster: setup-test $(if $(shell command -v go),cluster-bin) ## the tests on a real Kubernetes (CLUSTER=kind: on kind); docs/test-clusters.md
-	VAJRA_CLUSTER=$(CLUSTER) $(BIN)/python -m pytest -q -rs -n 2 --dist loadgroup tests/cluster
+	+$(MAKE) --no-print-directory -j2 test-api test-nodes
+
+test-api: setup-test ## of these, those of an API server
+	VAJRA_CLUSTER=$(CLUSTER) $(BIN)/python -m pytest -q -rs -m cluster tests/cluster
+
+test-nodes: setup-test ## of these, those of nodes
+	VAJRA_CLUSTER=$(CLUSTER) $(BIN)/python -m pytest -q -rs -m node tests/cluster
 
 cluster-bin: $(BIN)/python ## build Kubernetes for the tests with Go, unless that is done (7 minutes)
 	$(BIN)/python -m tests.cluster build

@@ -34,17 +34,11 @@ NODES = 2
 TEST_SECONDS = 300
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what needs nodes; of the two kinds, each runs in a process of its own under pytest-xdist.
-
-    The time limit is the test's own: whoever comes first also builds the images.
-    """
+    """Marks what needs nodes. The time limit is the test's own: whoever comes first also builds the images."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
-            needs = "node" if "cluster" in getattr(item, "fixturenames", ()) else "cluster"
-            item.add_marker(needs)
-            item.add_marker(pytest.mark.xdist_group(needs))
+            item.add_marker("node" if "cluster" in getattr(item, "fixturenames", ()) else "cluster")
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(TEST_SECONDS, func_only=True))
 
