@@ -71,7 +71,8 @@ class Deployed:
         def check() -> None:
             found = self.condition("Ready")
             assert found["status"] == "True", found
-            assert len(self.replicas()) == self.status()["replicas"]
+            wanted = self.kubectl.get("vajradeployment", NAME)["spec"]["replicas"]
+            assert len(self.replicas()) == wanted, "one is still leaving"
 
         eventually(check, seconds=SERVING_SECONDS, interval=0.5)
 
