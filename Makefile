@@ -97,11 +97,12 @@ docs: setup ## regenerate docs/configuration.md from the configuration registry
 docs-check: setup ## fail when docs/configuration.md differs from the registry
 	@$(BIN)/python -m vajra.config.docs | diff -q - docs/configuration.md || { echo "run: make docs"; exit 1; }
 
-crd: setup ## regenerate manifests/crd.yaml from the configuration registry
+crd: setup ## regenerate manifests/crd.yaml, and the chart's copy, from the configuration registry
 	$(BIN)/python -m vajra.config.crd > manifests/crd.yaml
+	cp manifests/crd.yaml charts/vajra-operator/files/
 
 crd-check: setup ## fail when manifests/crd.yaml differs from the registry
-	@$(BIN)/python -m vajra.config.crd | diff -q - manifests/crd.yaml || { echo "run: make crd"; exit 1; }
+	@for f in manifests charts/vajra-operator/files; do $(BIN)/python -m vajra.config.crd | diff -q - $$f/crd.yaml || { echo "run: make crd"; exit 1; }; done
 
 PEERS ?= build/peers
 bench-peers: setup-test ## install the peers of the bench from PyPI into PEERS (build/peers): minutes, 25 GiB
