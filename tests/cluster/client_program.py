@@ -14,7 +14,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import partial
 
@@ -26,7 +26,7 @@ PROMPTS = ("One, two, three,", "The capital of France is", "Once upon a time", "
 LENGTHS = (8, 48)  # of the answers, in tokens: many requests, and some that are in the way of whatever happens
 SECONDS = 60.0  # that a try may take: without an end, one would wait for a node that is gone
 
-Ask = Callable[[str, int], Iterator[str]]
+Ask = Callable[[str, int], Generator[str]]
 started = time.monotonic()
 answers: dict[tuple[str, int], str] = {}
 lock = threading.Lock()
@@ -37,13 +37,13 @@ def openai_client(url: str) -> openai.OpenAI:
     return openai.OpenAI(base_url=url, api_key="none", timeout=SECONDS)
 
 
-def over_grpc(client: VajraClient, prompt: str, length: int) -> Iterator[str]:
+def over_grpc(client: VajraClient, prompt: str, length: int) -> Generator[str]:
     sampling = SamplingParams(temperature=0, max_tokens=length, ignore_eos=True)
     for delta in client.stream(prompt, sampling):
         yield delta.text
 
 
-def streamed(client: openai.OpenAI, model: str, prompt: str, length: int) -> Iterator[str]:
+def streamed(client: openai.OpenAI, model: str, prompt: str, length: int) -> Generator[str]:
     stream = client.completions.create(
         model=model,
         prompt=prompt,
@@ -56,14 +56,14 @@ def streamed(client: openai.OpenAI, model: str, prompt: str, length: int) -> Ite
         yield chunk.choices[0].text if chunk.choices else ""
 
 
-def whole(client: openai.OpenAI, model: str, prompt: str, length: int) -> Iterator[str]:
+def whole(client: openai.OpenAI, model: str, prompt: str, length: int) -> Generator[str]:
     answer = client.completions.create(
         model=model, prompt=prompt, max_tokens=length, temperature=0, extra_body={"ignore_eos": True}
     )
     yield answer.choices[0].text
 
 
-def newly_connected(openai_url: str, model: str, prompt: str, length: int) -> Iterator[str]:
+def newly_connected(openai_url: str, model: str, prompt: str, length: int) -> Generator[str]:
     with openai_client(openai_url) as client:
         yield from streamed(client, model, prompt, length)
 
@@ -72,7 +72,7 @@ def request(ask: Ask, prompt: str, length: int) -> tuple[str, str]:
     """Outcome and error."""
     text = ""
     try:
-        with closing(ask(prompt, length)) as deltas:  # type: ignore[type-var]
+        with closing(ask(prompt, length)) as deltas:
             for delta in deltas:
                 text += delta
     except Exception as error:
