@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.waiting import eventually
 
 GPU = "nvidia.com/gpu"
+
+CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
+UNREADY = {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}
 
 
 class Cluster(Protocol):
@@ -40,18 +43,24 @@ class Cluster(Protocol):
 
 
 def nodes(kubectl: Kubectl) -> list[str]:
-    """Names of the nodes that take pods, in order."""
-    found = kubectl.find("nodes")
-    return sorted(node["metadata"]["name"] for node in found if not node["spec"].get("taints"))
+    """Names of the nodes that are there for pods, in order: not those that only hold the control plane."""
+    return sorted(node["metadata"]["name"] for node in kubectl.find("nodes") if CONTROL_PLANE not in _taints(node))
 
 
 def is_ready(kubectl: Kubectl, node: str) -> bool:
-    """Whether the API server says so of the node; a node that it does not know is not."""
+    """Whether the API server says so of the node and its pods may be there; a node that it does not know is not.
+
+    The controller that taints what is not ready lifts the taint a moment after the kubelet has called itself ready.
+    """
     for found in kubectl.find("nodes"):
         if found["metadata"]["name"] == node:
             conditions = {c["type"]: c["status"] for c in found["status"].get("conditions", [])}
-            return conditions.get("Ready") == "True"
+            return conditions.get("Ready") == "True" and not _taints(found) & UNREADY
     return False
+
+
+def _taints(node: Any) -> set[str]:
+    return {taint["key"] for taint in node["spec"].get("taints", [])}
 
 
 @contextmanager
