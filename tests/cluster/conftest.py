@@ -24,6 +24,8 @@ from tests.cluster.binaries import MissingError
 from tests.cluster.cluster import Cluster
 from tests.cluster.control_plane import wait_for_service_account
 from tests.cluster.deployments import Admission, Deployments
+from tests.cluster.helm import Helm
+from tests.cluster.helm import program as helm_program
 from tests.cluster.kubectl import Kubectl, KubectlError
 from tests.cluster.local import LocalCluster
 from tests.cluster.requirements import missing_for_nodes
@@ -69,8 +71,17 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def operator(cluster: Cluster) -> None:
-    """The operator works in `cluster`, for all namespaces."""
+    """The operator works in `cluster`, for all namespaces, installed with the chart."""
     operator_install.install(cluster)
+
+
+@pytest.fixture(scope="session")
+def helm() -> Helm:
+    """helm of no cluster."""
+    try:
+        return Helm(helm_program())
+    except MissingError as e:
+        _lacking(str(e))
 
 
 @pytest.fixture

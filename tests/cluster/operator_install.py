@@ -1,24 +1,42 @@
-"""The operator, installed as anyone installs it; the images of this tree have the names in the manifests."""
+"""The operator, installed by Helm as anyone installs it; the images of this tree have the names in the chart."""
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
+from tests.cluster import helm
 from tests.cluster.cluster import Cluster
+from tests.cluster.helm import CHART, Helm
 from tests.cluster.images import OPERATOR, REPLICA
 
-MANIFESTS = Path(__file__).parents[2] / "manifests"
 NAMESPACE = "vajra-system"
+RELEASE = "vajra-operator"
 _VERSION = OPERATOR.rpartition(":")[2]
 
 
-def install(cluster: Cluster, version: str = _VERSION) -> None:
-    """Returns when the operator is rolled out. version: another one than the images', as which they are to pass."""
-    manifest = (MANIFESTS / "install.yaml").read_text()
-    if version != _VERSION:
-        for image in (OPERATOR, REPLICA):
-            cluster.tag(image, image.replace(_VERSION, version))
-        manifest = manifest.replace(f":{_VERSION}", f":{version}")
-    kubectl = cluster.kubectl.within(NAMESPACE)
-    kubectl("apply", "-f", str(MANIFESTS / "crd.yaml"), "-f", "-", stdin=manifest)
-    kubectl("rollout", "status", "deployment/vajra-operator", "--timeout=120s", seconds=130)
+def install(cluster: Cluster) -> None:
+    """Installs the chart, or upgrades what is there to it; returns when the operator is rolled out."""
+    _upgrade(cluster, CHART)
+
+
+def upgrade(cluster: Cluster, version: str) -> None:
+    """Upgrades to the chart as a later version of it, with images of that version; returns when it is rolled out."""
+    for image in (OPERATOR, REPLICA):
+        cluster.tag(image, image.replace(_VERSION, version))
+    with tempfile.TemporaryDirectory() as folder:
+        _upgrade(cluster, of(cluster).package(version, Path(folder)))
+
+
+def uninstall(cluster: Cluster) -> None:
+    """Uninstalls it; returns when no operator runs."""
+    of(cluster)("uninstall", RELEASE, "--wait")
+
+
+def of(cluster: Cluster) -> Helm:
+    """helm where the operator is installed."""
+    return Helm(helm.program(), cluster.kubeconfig, NAMESPACE)
+
+
+def _upgrade(cluster: Cluster, chart: Path) -> None:
+    of(cluster)("upgrade", "--install", RELEASE, str(chart), "--create-namespace", "--wait", "--timeout=120s")

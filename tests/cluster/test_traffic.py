@@ -186,25 +186,28 @@ def test_an_eviction_waits_for_the_one_before(served: Served) -> None:
 
 
 def test_serving_needs_no_operator(cluster: Cluster, served: Served) -> None:
-    operator = cluster.kubectl.within(operator_install.NAMESPACE)
+    before = {**served.pods(LEADER), **served.pods(GATEWAY)}
     with served.traffic.during() as counts:
-        operator("scale", "deployment/vajra-operator", "--replicas=0")
-        operator.wait("delete", "pod", "--selector=app.kubernetes.io/name=vajra-operator")
+        operator_install.uninstall(cluster)
+        assert served.status()["readySummary"] == "2/2", "what was deployed went with the chart"
         served.kill_a_worker()
         with served.traffic.during():
             pass
-        operator("scale", "deployment/vajra-operator", "--replicas=2")
-        served.wait_ready()
-    expect_no_failure(counts, "no operator, and a worker SIGKILL")
-
-
-def test_another_version_of_the_operator_rolls_nothing(cluster: Cluster, served: Served) -> None:
-    before = {**served.pods(LEADER), **served.pods(GATEWAY)}
-    with served.traffic.during() as counts:
-        operator_install.install(cluster, version="0.2.0")
+        operator_install.install(cluster)
         served.wait_ready()
     assert served.pods(LEADER).keys() | served.pods(GATEWAY).keys() == before.keys()
-    expect_no_failure(counts, "operator upgraded")
+    expect_no_failure(counts, "the chart uninstalled, a worker SIGKILL, and installed again")
+
+
+def test_an_upgrade_of_the_chart_rolls_nothing(cluster: Cluster, served: Served) -> None:
+    before = {**served.pods(LEADER), **served.pods(GATEWAY)}
+    with served.traffic.during() as counts:
+        operator_install.upgrade(cluster, "0.2.0")
+        served.wait_ready()
+    crd = cluster.kubectl.get("crd", "vajradeployments.vajra.ai")
+    assert crd["metadata"]["labels"]["helm.sh/chart"] == "vajra-operator-0.2.0"
+    assert served.pods(LEADER).keys() | served.pods(GATEWAY).keys() == before.keys()
+    expect_no_failure(counts, "chart upgraded")
 
 
 def test_the_only_replica_is_waited_for(served: Served) -> None:

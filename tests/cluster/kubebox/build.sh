@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Build the cluster's programs into DIRECTORY, all static: kubebox with a hard link per program, pause, and CoreDNS.
+# Build the cluster's programs into DIRECTORY, all static: kubebox with a hard link per program, pause, CoreDNS, and Helm.
 #   build.sh DIRECTORY
-# Modules come from the Go proxy; nothing else is fetched. The versions are those of go.mod and COREDNS below.
+# Modules come from the Go proxy; nothing else is fetched. The versions are in go.mod and below.
 set -euo pipefail
 COREDNS=v1.15.0
+HELM=v3.22.0
 
 output=$(realpath -m "$1")
 mkdir -p "$output"
@@ -21,3 +22,4 @@ for program in etcd kube-apiserver kube-controller-manager kube-scheduler kubele
 done
 go build -o "$output/pause" -ldflags "-s -w" ./pause
 go install -ldflags "-s -w" "github.com/coredns/coredns@$COREDNS"
+go install -ldflags "-s -w -X helm.sh/helm/v3/internal/version.version=$HELM" "helm.sh/helm/v3/cmd/helm@$HELM"
