@@ -14,6 +14,7 @@ import aiohttp
 import kopf
 
 from vajra.operator.kinds import Kind
+from vajra.operator.own_time import waiting
 from vajra.operator.planning.drift import FIELD_MANAGER
 from vajra.operator.queue import RetryError
 
@@ -169,10 +170,11 @@ class Cluster:
 
     async def _send(self, method: str, path: str, request: Object, headers: Mapping[str, str]) -> _Answer:
         try:
-            async with self._session.request(
-                method, self._server + path, headers={**self._credentials, **headers}, **request
-            ) as response:
-                text = await response.read()
+            with waiting():
+                async with self._session.request(
+                    method, self._server + path, headers={**self._credentials, **headers}, **request
+                ) as response:
+                    text = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ApiError(f"{method} {path}", 0, type(error).__name__, str(error)) from error
         self._on_answer(method, response.status)

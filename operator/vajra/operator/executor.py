@@ -13,6 +13,7 @@ from vajra.operator.cluster import ApiError, Cluster, Object
 from vajra.operator.events import Recorder
 from vajra.operator.kinds import LABEL, POD, VAJRA_DEPLOYMENT, Kind, kind_named, kind_of
 from vajra.operator.model import Action, Apply, Create, Delete, Drain, Event, Plan, UpdateConfig
+from vajra.operator.own_time import waiting
 from vajra.operator.poller import Poller
 from vajra.operator.queue import RetryError
 
@@ -97,10 +98,12 @@ class Executor:
         match action:
             case Drain(pod, grace_seconds):
                 log.info("%s: drain pod %s, at most %d s", key, pod, grace_seconds)
-                await replicas.drain(pod, address, grace_seconds)
+                with waiting():
+                    await replicas.drain(pod, address, grace_seconds)
             case UpdateConfig(pod, generation, spec):
                 log.info("%s: set pod %s to generation %d", key, pod, generation)
-                await replicas.update_config(pod, address, generation, spec)
+                with waiting():
+                    await replicas.update_config(pod, address, generation, spec)
         self._poller.ask_soon(uid)
 
     async def _apply(self, key: Key, manifest: Mapping[str, Any]) -> None:

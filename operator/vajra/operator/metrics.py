@@ -41,6 +41,9 @@ class Metrics(QueueObserver):
             self._results.labels(_NAME, result)
         self._errors = one(Counter, "controller_runtime_reconcile_errors", "Passes that failed.", "controller")
         self._time = timed("controller_runtime_reconcile_time_seconds", "Of a pass.", "controller")
+        self._own_time = timed(
+            "vajra_operator_own_time_seconds", "Of a pass, without waits for the API server and pods.", "controller"
+        )
         self._active = one(Gauge, "controller_runtime_active_workers", "Passes under way.", "controller")
         self._depth = one(Gauge, "workqueue_depth", "Keys that wait.", "name")
         self._adds = one(Counter, "workqueue_adds", "Keys that entered the queue.", "name")
@@ -68,6 +71,10 @@ class Metrics(QueueObserver):
         if result == "error":
             self._errors.inc()
             self._retries.inc()
+
+    def passed(self, own_seconds: float) -> None:
+        """A pass has taken so many seconds of the operator's own."""
+        self._own_time.observe(own_seconds)
 
     def answered(self, method: str, status: int) -> None:
         """Counts an answer of the API server."""

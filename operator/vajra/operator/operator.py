@@ -45,7 +45,7 @@ class Operator:
         self._poller = Poller(self._cache.pods, self._add)
         executor = Executor(cluster, self._cache, self._poller, Recorder(cluster, instance))
         settings = Settings(options.replica_image, options.operator_namespace, options.image_pull_policy)
-        reconciler = Reconciler(self._cache, self._nodes, self._poller, executor, settings)
+        reconciler = Reconciler(self._cache, self._nodes, self._poller, executor, settings, metrics.passed)
         self._queue: WorkQueue[Key] = WorkQueue(reconciler.reconcile, concurrency=options.concurrency, observer=metrics)
         self._filled = False
         self._listed_anew = asyncio.Event()
