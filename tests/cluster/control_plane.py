@@ -7,6 +7,7 @@ import socket
 import ssl
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,8 +59,10 @@ class ControlPlane:
         return self.authority.kubeconfig(self.folder / f"{name}.kubeconfig", self.server, user=user, group=group)
 
 
-def start(folder: Path, binaries: Binaries, address: str = "127.0.0.1") -> ControlPlane:
-    """Starts one, and returns when a pod can be created in the namespace `default`.
+def start(
+    folder: Path, binaries: Binaries, address: str = "127.0.0.1", *, api_server: Sequence[object] = ()
+) -> ControlPlane:
+    """Starts one, and returns when a pod can be created in the namespace `default`. api_server: further flags of it.
 
     Raises DaemonError or AssertionError. What was started stays on failure; `stop` ends it.
     """
@@ -69,7 +72,7 @@ def start(folder: Path, binaries: Binaries, address: str = "127.0.0.1") -> Contr
     plane.user("admin", user="admin", group="system:masters")
     daemons = Daemons(folder)
     etcd = _start_etcd(daemons, binaries, folder)
-    _start_api_server(daemons, plane, authority, port, etcd)
+    _start_api_server(daemons, plane, authority, port, etcd, api_server)
     if plane.has_controllers:
         _start_controllers(daemons, plane, authority)
         wait_for_service_account(plane.kubectl)
@@ -104,7 +107,9 @@ def _start_etcd(daemons: Daemons, binaries: Binaries, folder: Path) -> str:
     return client
 
 
-def _start_api_server(daemons: Daemons, plane: ControlPlane, authority: Authority, port: int, etcd: str) -> None:
+def _start_api_server(
+    daemons: Daemons, plane: ControlPlane, authority: Authority, port: int, etcd: str, more: Sequence[object]
+) -> None:
     in_cluster = "kubernetes.default.svc.cluster.local"
     hosts = ["localhost", *(".".join(in_cluster.split(".")[:n]) for n in (1, 2, 3)), in_cluster]
     addresses = sorted({"127.0.0.1", plane.address, KUBERNETES_SERVICE})
@@ -124,7 +129,7 @@ def _start_api_server(daemons: Daemons, plane: ControlPlane, authority: Authorit
         command += ["--disable-admission-plugins", "ServiceAccount"]
     if plane.address.startswith("127."):  # which may not be an endpoint of the Service `kubernetes`
         command += ["--endpoint-reconciler-type", "none"]
-    daemons.start("kube-apiserver", command)
+    daemons.start("kube-apiserver", [*command, *more])
     _wait_for(daemons, "kube-apiserver", f"{plane.server}/readyz", authority)
 
 

@@ -1,0 +1,1 @@
+"""How the operator does with hundreds of VajraDeployments on a real API server: `python -m bench.scale --help`."""
