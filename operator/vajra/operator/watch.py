@@ -63,6 +63,19 @@ def _register(registry: kopf.OperatorRegistry, kind: Kind, observe: Observer) ->
         observe(kind, event["type"], {"apiVersion": kind.api_version, "kind": kind.name, **event["object"]})
 
 
+class _NoDiffs(kopf.DiffBaseStorage):  # type: ignore[misc]
+    """Kopf copies every object of every event, to know later what has changed. Handlers of events never ask."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        raise AssertionError("a handler is registered for which Kopf writes into objects")
+
+
 def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.peering.standalone = True  # a Lease says who leads
@@ -76,7 +89,7 @@ def _settings() -> kopf.OperatorSettings:
     # Nothing is ever written with handlers like ours; were one of another sort added, it would write under our name.
     settings.persistence.finalizer = "vajra.ai/operator"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix="operator.vajra.ai", v1=False)
-    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix="operator.vajra.ai", v1=False)
+    settings.persistence.diffbase_storage = _NoDiffs()
     for kind in CHILDREN:
         settings.watching.label_selectors[kind.group, kind.version, kind.plural] = LABEL
     logging.getLogger("kopf").setLevel(logging.WARNING)  # it tells of every event otherwise
