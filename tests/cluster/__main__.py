@@ -53,8 +53,9 @@ def _up(nodes: int, *, with_images: bool) -> None:
         local.tear_down(claim.folder)
         raise
     claim.keep()
+    print(f"a cluster runs until `make cluster-down`: {claim.folder}", file=sys.stderr)
     if nodes and with_images:
-        print(f"# images: {images.OPERATOR}, {images.REPLICA}")
+        print(f"its images: {images.OPERATOR}, {images.REPLICA}", file=sys.stderr)
     print(f"export KUBECONFIG={claim.folder}/admin.kubeconfig PATH={programs.folder}:$PATH")
 
 

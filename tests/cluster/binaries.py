@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,8 +72,9 @@ def build() -> Binaries:
         if not folder.is_dir():
             part = cache() / "building"
             shutil.rmtree(part, ignore_errors=True)
-            print(f"building Kubernetes {_kubernetes()} into {folder}: about 7 minutes on two cores", flush=True)
-            subprocess.run([_SOURCE / "build.sh", part], check=True)
+            note = f"building Kubernetes {_kubernetes()} into {folder}: about 7 minutes on two cores"
+            print(note, file=sys.stderr, flush=True)
+            subprocess.run([_SOURCE / "build.sh", part], check=True, stdout=sys.stderr)
             part.rename(folder)
     return Binaries(folder)
 

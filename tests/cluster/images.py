@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,7 @@ def build() -> None:
     base_image.build()
     for image in IMAGES:
         if not buildah.has(stored(image)):
+            print(f"building {image}: a minute or two, the first time more", file=sys.stderr, flush=True)
             dockerfile = (PROJECT / DOCKERFILES[image]).read_text()
             buildah.build(stored(image), dockerfile, PROJECT, _arguments(image))
 

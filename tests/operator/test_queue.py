@@ -220,3 +220,50 @@ def test_an_unforeseen_error_is_a_failure_like_another() -> None:
         return passes
 
     assert run(main()) == 3
+
+
+def test_what_has_news_goes_before_what_is_only_looked_over() -> None:
+    async def order() -> list[str]:
+        done: list[str] = []
+
+        async def work(key: str) -> None:
+            await asyncio.sleep(1.0)
+            done.append(key)
+
+        queue: WorkQueue[str] = WorkQueue(work, concurrency=1)
+        queue.start()
+        queue.add("first")
+        await asyncio.sleep(0.5)
+        for key in ("a", "b", "c"):
+            queue.add(key, news=False)
+        queue.add("new")
+        queue.add("c")
+        queue.add("c", news=False)
+        await asyncio.sleep(100.0)
+        assert queue.depth == 0
+        await queue.stop(1.0)
+        return done
+
+    assert run(order()) == ["first", "new", "c", "a", "b"]
+
+
+def test_news_that_come_while_a_key_is_worked_on_go_first_afterwards() -> None:
+    async def order() -> list[str]:
+        done: list[str] = []
+
+        async def work(key: str) -> None:
+            await asyncio.sleep(1.0)
+            done.append(key)
+
+        queue: WorkQueue[str] = WorkQueue(work, concurrency=1)
+        queue.start()
+        queue.add("first")
+        await asyncio.sleep(0.5)
+        queue.add("a", news=False)
+        queue.add("first", news=False)
+        queue.add("first")
+        await asyncio.sleep(100.0)
+        await queue.stop(1.0)
+        return done
+
+    assert run(order()) == ["first", "first", "a"]

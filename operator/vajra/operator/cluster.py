@@ -18,7 +18,7 @@ from vajra.operator.own_time import waiting
 from vajra.operator.planning.drift import FIELD_MANAGER
 from vajra.operator.queue import RetryError
 
-_PAGE = 500
+_PAGE = 100  # reading one keeps everything else waiting
 _TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=10)
 _JSON = "application/json"
 _APPLY = "application/apply-patch+yaml"

@@ -61,7 +61,7 @@ class Operator:
         self._metrics.follow(self._queue)
         self._health.health_checks.append(self._check_parts)
         for key in self._cache.deployments():
-            self._queue.add(key)
+            self._queue.add(key, news=False)
         log.info("following %d VajraDeployments", len(self._cache.deployments()))
         async with asyncio.TaskGroup() as group:
             self._tasks = [group.create_task(self._poller.run()), group.create_task(self._resync_for_ever())]
@@ -101,12 +101,13 @@ class Operator:
                     await self._listed_anew.wait()
                     await asyncio.sleep(_SETTLE_SECONDS)
             self._listed_anew.clear()
+            changed: set[Key] = set()
             try:
-                await self._resync.run()
+                changed = await self._resync.run()
             except ApiError as error:
                 log.warning("resync: %s", error)
             for key in self._cache.deployments():
-                self._add(key)
+                self._queue.add(key, news=key in changed)
 
     def _check_filled(self) -> Iterable[str]:
         if not self._filled:

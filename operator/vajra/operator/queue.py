@@ -3,16 +3,18 @@
 * A key is in the queue at most once, and never in the hands of two workers.
 * A key that is added while it is worked on runs once more afterwards.
 * Work that fails comes back after a delay that doubles; work that asks for it comes back when it asked.
+* What is only looked over, because it is time for that, waits for what has news.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import random
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,19 @@ class Backoff:
     def delay(self, failures: int) -> float:
         """The wait after so many failures in a row."""
         return min(self.limit, self.base * 2.0 ** min(failures - 1, 62)) * random.uniform(0.5, 1.0)
+
+
+class _Turn(NamedTuple, Generic[K]):
+    """A key in the order in which it is to be worked on. key: None lets a worker go."""
+
+    looked_over: bool  # there is no news
+    number: int
+    key: K | None
+    since: float
+
+    @property
+    def news(self) -> bool:
+        return not self.looked_over
 
 
 class QueueObserver:
@@ -65,10 +80,11 @@ class WorkQueue(Generic[K]):
         self._concurrency = concurrency
         self._backoff = backoff or Backoff()
         self._observer = observer or QueueObserver()
-        self._ready: asyncio.Queue[K | None] = asyncio.Queue()  # None: a worker may go
-        self._waiting: dict[K, float] = {}  # in _ready, since when
+        self._ready: asyncio.PriorityQueue[_Turn[K]] = asyncio.PriorityQueue()
+        self._numbers = itertools.count()
+        self._waiting: dict[K, _Turn[K]] = {}  # in _ready; what is there and not here has been overtaken
         self._running: dict[K, float] = {}
-        self._again: set[K] = set()  # added while running
+        self._again: dict[K, bool] = {}  # added while running, and whether with news
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
         self._workers: list[asyncio.Task[None]] = []
@@ -94,16 +110,20 @@ class WorkQueue(Generic[K]):
         """Whether every worker lives."""
         return not any(worker.done() for worker in self._workers)
 
-    def add(self, key: K) -> None:
-        """Has `key` worked on as soon as a worker is free."""
+    def add(self, key: K, *, news: bool = True) -> None:
+        """Has `key` worked on as soon as a worker is free; without news, when none with news waits either."""
         if self._stopping:
             return
         if key in self._running:
-            self._again.add(key)
-        elif key not in self._waiting:
-            self._waiting[key] = self._now()
-            self._ready.put_nowait(key)
+            self._again[key] = news or self._again.get(key, False)
+            return
+        waiting = self._waiting.get(key)
+        if waiting is None:
             self._observer.added()
+        if waiting is None or (news and not waiting.news):
+            since = self._now() if waiting is None else waiting.since
+            self._waiting[key] = turn = _Turn(not news, next(self._numbers), key, since)
+            self._ready.put_nowait(turn)
 
     def start(self) -> None:
         """Starts the workers. What was added before waits for them."""
@@ -120,7 +140,7 @@ class WorkQueue(Generic[K]):
             self._ready.get_nowait()
         self._waiting.clear()
         for _ in self._workers:
-            self._ready.put_nowait(None)
+            self._ready.put_nowait(_Turn(False, next(self._numbers), None, 0.0))
         if self._workers:
             _, late = await asyncio.wait(self._workers, timeout=seconds)
             for worker in late:
@@ -128,9 +148,12 @@ class WorkQueue(Generic[K]):
             await asyncio.gather(*late, return_exceptions=True)
 
     async def _serve(self) -> None:
-        while (key := await self._ready.get()) is not None:
+        while (key := (turn := await self._ready.get()).key) is not None:
+            if self._waiting.get(key) is not turn:
+                continue
             started = self._now()
-            self._observer.started(started - self._waiting.pop(key))
+            del self._waiting[key]
+            self._observer.started(started - turn.since)
             self._cancel_timer(key)  # what this pass finds out decides when the next one is
             self._running[key] = started
             try:
@@ -139,8 +162,7 @@ class WorkQueue(Generic[K]):
                 del self._running[key]
             self._observer.finished(result, self._now() - started)
             if key in self._again:
-                self._again.discard(key)
-                self.add(key)
+                self.add(key, news=self._again.pop(key))
 
     async def _run(self, key: K) -> str:
         try:

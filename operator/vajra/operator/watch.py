@@ -82,7 +82,7 @@ def _settings() -> kopf.OperatorSettings:
     settings.posting.enabled = False  # events are the plan's
     settings.scanning.disabled = True  # no watch of CRDs and namespaces, so no right to it either
     settings.watching.inactivity_timeout = 70.0  # bookmarks come every minute; a silent watch is a dead one
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = 100
     settings.networking.request_timeout = 30.0
     settings.networking.connect_timeout = 10.0
     settings.process.ultimate_exiting_timeout = 30.0
