@@ -61,7 +61,7 @@ class Operator:
         self._metrics.follow(self._queue)
         self._health.health_checks.append(self._check_parts)
         for key in self._cache.deployments():
-            self._queue.add(key, news=False)
+            self._queue.add(key)
         log.info("following %d VajraDeployments", len(self._cache.deployments()))
         async with asyncio.TaskGroup() as group:
             self._tasks = [group.create_task(self._poller.run()), group.create_task(self._resync_for_ever())]

@@ -3,13 +3,13 @@
 * A key is in the queue at most once, and never in the hands of two workers.
 * A key that is added while it is worked on runs once more afterwards.
 * Work that fails comes back after a delay that doubles; work that asks for it comes back when it asked.
-* What is only looked over, because it is time for that, waits for what has news.
+* What is only looked over, because it is time for that, is looked over one after the other, beside what has news.
+* Between two passes everything else has its turn: a pass that finds nothing to do waits for nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import random
 from collections.abc import Awaitable, Callable, Hashable
@@ -40,16 +40,11 @@ class Backoff:
 
 
 class _Turn(NamedTuple, Generic[K]):
-    """A key in the order in which it is to be worked on. key: None lets a worker go."""
+    """A key that waits. key: None lets a worker go; since: when it was added first."""
 
-    looked_over: bool  # there is no news
-    number: int
     key: K | None
     since: float
-
-    @property
-    def news(self) -> bool:
-        return not self.looked_over
+    news: bool
 
 
 class QueueObserver:
@@ -80,9 +75,9 @@ class WorkQueue(Generic[K]):
         self._concurrency = concurrency
         self._backoff = backoff or Backoff()
         self._observer = observer or QueueObserver()
-        self._ready: asyncio.PriorityQueue[_Turn[K]] = asyncio.PriorityQueue()
-        self._numbers = itertools.count()
-        self._waiting: dict[K, _Turn[K]] = {}  # in _ready; what is there and not here has been overtaken
+        self._news: asyncio.Queue[_Turn[K]] = asyncio.Queue()
+        self._others: asyncio.Queue[_Turn[K]] = asyncio.Queue()
+        self._waiting: dict[K, _Turn[K]] = {}  # in one of them; what is there and not here has moved to the other
         self._running: dict[K, float] = {}
         self._again: dict[K, bool] = {}  # added while running, and whether with news
         self._timers: dict[K, asyncio.TimerHandle] = {}
@@ -111,7 +106,7 @@ class WorkQueue(Generic[K]):
         return not any(worker.done() for worker in self._workers)
 
     def add(self, key: K, *, news: bool = True) -> None:
-        """Has `key` worked on as soon as a worker is free; without news, when none with news waits either."""
+        """Has `key` worked on as soon as a worker is free. Keys without news have but one."""
         if self._stopping:
             return
         if key in self._running:
@@ -122,13 +117,14 @@ class WorkQueue(Generic[K]):
             self._observer.added()
         if waiting is None or (news and not waiting.news):
             since = self._now() if waiting is None else waiting.since
-            self._waiting[key] = turn = _Turn(not news, next(self._numbers), key, since)
-            self._ready.put_nowait(turn)
+            self._waiting[key] = turn = _Turn(key, since, news)
+            (self._news if news else self._others).put_nowait(turn)
 
     def start(self) -> None:
         """Starts the workers. What was added before waits for them."""
+        queues = [self._others] + [self._news] * self._concurrency
         self._workers = [
-            asyncio.create_task(self._serve(), name=f"queue worker {index}") for index in range(self._concurrency)
+            asyncio.create_task(self._serve(queue), name=f"queue worker {index}") for index, queue in enumerate(queues)
         ]
 
     async def stop(self, seconds: float) -> None:
@@ -136,19 +132,20 @@ class WorkQueue(Generic[K]):
         self._stopping = True
         for key in list(self._timers):
             self._cancel_timer(key)
-        while not self._ready.empty():
-            self._ready.get_nowait()
+        for queue in (self._news, self._others):
+            while not queue.empty():
+                queue.get_nowait()
+            for _ in self._workers:
+                queue.put_nowait(_Turn(None, 0.0, False))
         self._waiting.clear()
-        for _ in self._workers:
-            self._ready.put_nowait(_Turn(False, next(self._numbers), None, 0.0))
         if self._workers:
             _, late = await asyncio.wait(self._workers, timeout=seconds)
             for worker in late:
                 worker.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _serve(self) -> None:
-        while (key := (turn := await self._ready.get()).key) is not None:
+    async def _serve(self, queue: asyncio.Queue[_Turn[K]]) -> None:
+        while (key := (turn := await queue.get()).key) is not None:
             if self._waiting.get(key) is not turn:
                 continue
             started = self._now()
@@ -163,6 +160,7 @@ class WorkQueue(Generic[K]):
             self._observer.finished(result, self._now() - started)
             if key in self._again:
                 self.add(key, news=self._again.pop(key))
+            await asyncio.sleep(0)  # a queue that holds something gives it at once
 
     async def _run(self, key: K) -> str:
         try:
