@@ -95,6 +95,10 @@ class Cache:
         """The VajraDeployments there are."""
         return [entry.key for entry in self._kinds[VAJRA_DEPLOYMENT.name].values()]
 
+    def versions(self) -> dict[Key, int]:
+        """The VajraDeployments there are, each with the version that `deployment` gives."""
+        return {entry.key: entry.version for entry in self._kinds[VAJRA_DEPLOYMENT.name].values()}
+
     def pods(self) -> Iterator[Pod]:
         """The pods of all VajraDeployments."""
         return (entry.pod for entry in self._kinds[POD.name].values() if entry.pod is not None)

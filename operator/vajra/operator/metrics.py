@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    disable_created_metrics,
-    generate_latest,
-)
+from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics, generate_latest
 
+from vajra.metrics.table import counter, gauge, histogram
+from vajra.operator.cache import Cache
+from vajra.operator.deployment_metrics import DeploymentMetrics
 from vajra.operator.queue import QueueObserver, WorkQueue
 
 _NAME = "vajradeployment"
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+OPERATOR_METRICS = (
+    gauge("leader_election_master_status", "1 where this process reconciles.", "", "name"),
+    counter("controller_runtime_reconcile_total", "Passes by how they ended.", "passes", "controller", "result"),
+    counter("controller_runtime_reconcile_errors_total", "Passes that failed.", "passes", "controller"),
+    histogram("controller_runtime_reconcile_time_seconds", "Of a pass.", "seconds", _SECONDS, "controller"),
+    histogram(
+        "vajra_operator_own_time_seconds",
+        "Of a pass, without waits for the API server and pods.",
+        "seconds",
+        _SECONDS,
+        "controller",
+    ),
+    gauge("controller_runtime_active_workers", "Passes under way.", "passes", "controller"),
+    gauge("workqueue_depth", "Keys that wait.", "keys", "name"),
+    counter("workqueue_adds_total", "Keys that entered the queue.", "keys", "name"),
+    counter("workqueue_retries_total", "Keys that come back after a failure.", "keys", "name"),
+    histogram("workqueue_queue_duration_seconds", "Of a key's wait.", "seconds", _SECONDS, "name"),
+    gauge("workqueue_longest_running_processor_seconds", "Of the slowest pass.", "seconds", "name"),
+    counter("rest_client_requests_total", "Answers of the API server.", "answers", "method", "code"),
+)
 
 
 class Metrics(QueueObserver):
@@ -27,34 +42,27 @@ class Metrics(QueueObserver):
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # series that nobody reads, one for each other
         self._registry = registry = CollectorRegistry()
+        made = {metric.name: metric.make(registry) for metric in OPERATOR_METRICS}
 
-        def one(kind: Callable[..., Any], name: str, text: str, label: str, **options: Any) -> Any:
-            return kind(name, text, [label], registry=registry, **options).labels(_NAME)
+        def one(name: str) -> Any:
+            return made[name].labels(_NAME)
 
-        def timed(name: str, text: str, label: str) -> Any:
-            return one(Histogram, name, text, label, buckets=_SECONDS)
-
-        self._results = Counter(
-            "controller_runtime_reconcile", "Passes by how they ended.", ["controller", "result"], registry=registry
-        )
+        self._results = made["controller_runtime_reconcile_total"]
         for result in ("success", "requeue_after", "error"):
             self._results.labels(_NAME, result)
-        self._errors = one(Counter, "controller_runtime_reconcile_errors", "Passes that failed.", "controller")
-        self._time = timed("controller_runtime_reconcile_time_seconds", "Of a pass.", "controller")
-        self._own_time = timed(
-            "vajra_operator_own_time_seconds", "Of a pass, without waits for the API server and pods.", "controller"
-        )
-        self._active = one(Gauge, "controller_runtime_active_workers", "Passes under way.", "controller")
-        self._depth = one(Gauge, "workqueue_depth", "Keys that wait.", "name")
-        self._adds = one(Counter, "workqueue_adds", "Keys that entered the queue.", "name")
-        self._retries = one(Counter, "workqueue_retries", "Keys that come back after a failure.", "name")
-        self._waited = timed("workqueue_queue_duration_seconds", "Of a key's wait.", "name")
-        self._longest = one(Gauge, "workqueue_longest_running_processor_seconds", "Of the slowest pass.", "name")
-        self._leading = one(Gauge, "leader_election_master_status", "1 where this process reconciles.", "name")
-        self._answers = Counter(
-            "rest_client_requests", "Answers of the API server.", ["method", "code"], registry=registry
-        )
+        self._errors = one("controller_runtime_reconcile_errors_total")
+        self._time = one("controller_runtime_reconcile_time_seconds")
+        self._own_time = one("vajra_operator_own_time_seconds")
+        self._active = one("controller_runtime_active_workers")
+        self._depth = one("workqueue_depth")
+        self._adds = one("workqueue_adds_total")
+        self._retries = one("workqueue_retries_total")
+        self._waited = one("workqueue_queue_duration_seconds")
+        self._longest = one("workqueue_longest_running_processor_seconds")
+        self._leading = one("leader_election_master_status")
+        self._answers = made["rest_client_requests_total"]
         ProcessCollector(registry=registry)
+        self._deployments: DeploymentMetrics | None = None
 
     def added(self) -> None:
         """See QueueObserver."""
@@ -80,13 +88,15 @@ class Metrics(QueueObserver):
         """Counts an answer of the API server."""
         self._answers.labels(method, str(status)).inc()
 
-    def follow(self, queue: WorkQueue[Any]) -> None:
-        """Reads a queue's state at every scrape from now on. This process leads."""
+    def follow(self, queue: WorkQueue[Any], cache: Cache) -> None:
+        """Reads the state of a queue and of all VajraDeployments at every scrape from now on. This process leads."""
         self._depth.set_function(lambda: queue.depth)
         self._active.set_function(lambda: queue.active)
         self._longest.set_function(lambda: queue.longest_running)
         self._leading.set(1)
+        self._deployments = DeploymentMetrics(cache)
 
     def render(self) -> bytes:
         """The text of a scrape."""
-        return generate_latest(self._registry)
+        text = generate_latest(self._registry)
+        return text if self._deployments is None else text + self._deployments.render().encode()

@@ -58,7 +58,7 @@ class Operator:
         await self._poller.ask_all()
         self._filled = True
         self._queue.start()
-        self._metrics.follow(self._queue)
+        self._metrics.follow(self._queue, self._cache)
         self._health.health_checks.append(self._check_parts)
         for key in self._cache.deployments():
             self._queue.add(key)

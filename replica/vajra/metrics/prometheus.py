@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+import prometheus_client
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
+
+from vajra.metrics.table import counter, gauge, histogram
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 OUTCOMES = ("ok", "aborted", "cancelled", "invalid", "overloaded", "unavailable", "deadline", "slow_client", "error")
@@ -15,6 +18,27 @@ OUTCOMES = ("ok", "aborted", "cancelled", "invalid", "overloaded", "unavailable"
 _TTFT = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _ITL = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0)
 _E2E = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+
+GATEWAY_METRICS = (
+    gauge("vajra_model_info", "The served model; always 1.", "", "model"),
+    counter("vajra_requests_total", "Requests by how they ended.", "requests", "outcome"),
+    gauge("vajra_queue_depth", "Sequences that wait for a replica.", "sequences"),
+    gauge("vajra_running_sequences", "Sequences that a replica has.", "sequences"),
+    histogram("vajra_time_to_first_token_seconds", "From arrival to the first token.", "seconds", _TTFT),
+    histogram("vajra_inter_token_latency_seconds", "Between tokens of a sequence.", "seconds", _ITL),
+    histogram("vajra_request_duration_seconds", "From arrival to the end.", "seconds", _E2E),
+    counter("vajra_prompt_tokens_total", "Prompt tokens of requests that have ended.", "tokens"),
+    counter("vajra_completion_tokens_total", "Tokens generated for requests that have ended.", "tokens"),
+    counter("vajra_preemptions_total", "Sequences computed anew for want of memory.", "sequences"),
+    counter("vajra_failovers_total", "Sequences that lost their replica or worker.", "sequences"),
+    gauge("vajra_tokenizer_workers", "Tokenizer processes.", "processes"),
+    gauge("vajra_replica_state", "1 for the state it is in.", "", "replica", "state"),
+    gauge("vajra_replica_restarts", "Times it was lost, and started or sought again.", "restarts", "replica"),
+    gauge("vajra_replica_running_sequences", "Sequences with KV blocks.", "sequences", "replica"),
+    gauge("vajra_replica_waiting_sequences", "Sequences without.", "sequences", "replica"),
+    gauge("vajra_kv_blocks", "KV blocks in all.", "blocks", "replica"),
+    gauge("vajra_kv_blocks_used", "KV blocks in use.", "blocks", "replica"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,34 +60,25 @@ class ServingMetrics:
     def __init__(self, model: str, replica_states: Sequence[str]) -> None:
         self.registry = registry = CollectorRegistry()
         self._states = tuple(replica_states)
-        Gauge("vajra_model_info", "The served model; always 1.", ["model"], registry=registry).labels(model).set(1)
-        requests = Counter("vajra_requests", "Requests by how they ended.", ["outcome"], registry=registry)
-        self._requests = {outcome: requests.labels(outcome) for outcome in OUTCOMES}
-        self.queue_depth = Gauge("vajra_queue_depth", "Sequences that wait for a replica.", registry=registry)
-        self.running = Gauge("vajra_running_sequences", "Sequences that a replica has.", registry=registry)
-        self.ttft = Histogram(
-            "vajra_time_to_first_token_seconds", "From arrival to the first token.", buckets=_TTFT, registry=registry
-        )
-        self.itl = Histogram(
-            "vajra_inter_token_latency_seconds", "Between tokens of a sequence.", buckets=_ITL, registry=registry
-        )
-        self.e2e = Histogram(
-            "vajra_request_duration_seconds", "From arrival to the end.", buckets=_E2E, registry=registry
-        )
-        self.prompt_tokens = Counter("vajra_prompt_tokens", "Prompt tokens of requests taken.", registry=registry)
-        self.completion_tokens = Counter("vajra_completion_tokens", "Tokens generated.", registry=registry)
-        self.preemptions = Counter(
-            "vajra_preemptions", "Sequences computed anew for want of memory.", registry=registry
-        )
-        self.failovers = Counter("vajra_failovers", "Sequences that lost their replica or worker.", registry=registry)
-        self.tokenizers = Gauge("vajra_tokenizer_workers", "Tokenizer processes.", registry=registry)
-        by = ["replica"]
-        self._state = Gauge("vajra_replica_state", "1 for the state it is in.", ["replica", "state"], registry=registry)
-        self._restarts = Gauge("vajra_replica_restarts", "Times its process was started again.", by, registry=registry)
-        self._resident = Gauge("vajra_replica_running_sequences", "Sequences with KV blocks.", by, registry=registry)
-        self._queued = Gauge("vajra_replica_waiting_sequences", "Sequences without.", by, registry=registry)
-        self._blocks = Gauge("vajra_kv_blocks", "KV blocks in all.", by, registry=registry)
-        self._blocks_used = Gauge("vajra_kv_blocks_used", "KV blocks in use.", by, registry=registry)
+        made = {metric.name: metric.make(registry) for metric in GATEWAY_METRICS}
+        made["vajra_model_info"].labels(model).set(1)
+        self._requests = {outcome: made["vajra_requests_total"].labels(outcome) for outcome in OUTCOMES}
+        self.queue_depth = made["vajra_queue_depth"]
+        self.running = made["vajra_running_sequences"]
+        self.ttft = made["vajra_time_to_first_token_seconds"]
+        self.itl = made["vajra_inter_token_latency_seconds"]
+        self.e2e = made["vajra_request_duration_seconds"]
+        self.prompt_tokens = made["vajra_prompt_tokens_total"]
+        self.completion_tokens = made["vajra_completion_tokens_total"]
+        self.preemptions = made["vajra_preemptions_total"]
+        self.failovers = made["vajra_failovers_total"]
+        self.tokenizers = made["vajra_tokenizer_workers"]
+        self._state = made["vajra_replica_state"]
+        self._restarts = made["vajra_replica_restarts"]
+        self._resident = made["vajra_replica_running_sequences"]
+        self._queued = made["vajra_replica_waiting_sequences"]
+        self._blocks = made["vajra_kv_blocks"]
+        self._blocks_used = made["vajra_kv_blocks_used"]
 
     def ended(self, outcome: str) -> None:
         """Counts a request; `outcome` is one of OUTCOMES."""
@@ -71,8 +86,8 @@ class ServingMetrics:
 
     def sample(self, replicas: Sequence[ReplicaSample]) -> None:
         """Takes the replicas' state for the scrape that follows; those that are not there any more are forgotten."""
-        for gauge in (self._state, self._restarts, self._resident, self._queued, self._blocks, self._blocks_used):
-            gauge.clear()
+        for each in (self._state, self._restarts, self._resident, self._queued, self._blocks, self._blocks_used):
+            each.clear()
         for r in replicas:
             for state in self._states:
                 self._state.labels(r.replica, state).set(float(state == r.state))
@@ -96,7 +111,7 @@ class _WithoutCreated(Collector):
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterator[prometheus_client.Metric]:
         for metric in self._registry.collect():
             metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
             yield metric
