@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -42,7 +43,7 @@ def scraped(metrics: DeploymentMetrics) -> dict[tuple[str, ...], float]:
     """Series by name and label values, those of VajraDeployment's own name and namespace aside."""
     return {
         (sample.name, sample.labels["vajradeployment"], *list(sample.labels.values())[2:]): sample.value
-        for family in text_string_to_metric_families(metrics.render())
+        for family in text_string_to_metric_families(asyncio.run(metrics.render()))
         for sample in family.samples
     }
 
@@ -83,7 +84,8 @@ def test_it_follows_changes_and_forgets_what_is_gone() -> None:
 def test_names_types_and_labels_are_those_of_the_table() -> None:
     cache = Cache()
     cache.store(deployment("llama", 1, STATUS))
-    families = {each.name: each for each in text_string_to_metric_families(DeploymentMetrics(cache).render())}
+    text = asyncio.run(DeploymentMetrics(cache).render())
+    families = {each.name: each for each in text_string_to_metric_families(text)}
     assert set(families) == {metric.name.removesuffix("_total") for metric in DEPLOYMENT_METRICS}
     for metric in DEPLOYMENT_METRICS:
         family = families[metric.name.removesuffix("_total")]

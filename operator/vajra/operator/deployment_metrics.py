@@ -6,6 +6,7 @@ costs milliseconds.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -123,23 +124,25 @@ class DeploymentMetrics:
         self._cache = cache
         self._lines: dict[Key, _Lines] = {}
 
-    def render(self) -> str:
-        """The text of a scrape."""
-        self._lines = {key: self._of(key, version) for key, version in self._cache.versions().items()}
-        texts = [lines.texts for lines in self._lines.values()]
+    async def render(self) -> str:
+        """The text of a scrape. Others may work between the objects that are read."""
+        lines: dict[Key, _Lines] = {}
+        for key, version in self._cache.versions().items():
+            known = self._lines.get(key)
+            if known is None or known.version != version:
+                await asyncio.sleep(0)
+                item = self._cache.deployment(key)
+                if item is None:  # it has just gone
+                    continue
+                known = _Lines(version, tuple(_text(metric, read, key, item) for metric, read in _ROWS))
+            lines[key] = known
+        self._lines = lines
+        texts = [each.texts for each in lines.values()]
         return "".join(
             part
             for index, metric in enumerate(DEPLOYMENT_METRICS)
             for part in (metric.head, *(t[index] for t in texts))
         )
-
-    def _of(self, key: Key, version: int) -> _Lines:
-        before = self._lines.get(key)
-        if before is not None and before.version == version:
-            return before
-        item = self._cache.deployment(key)
-        assert item is not None
-        return _Lines(version, tuple(_text(metric, read, key, item) for metric, read in _ROWS))
 
 
 def _text(metric: Metric, read: _Reader, key: Key, item: Object) -> str:

@@ -59,7 +59,7 @@ class Health:
             yield f"the event loop is {self._lag:.1f} s late"
 
     async def _scrape(self, request: web.Request) -> web.Response:
-        return web.Response(body=self._metrics.render(), content_type="text/plain", charset="utf-8")
+        return web.Response(body=await self._metrics.render(), content_type="text/plain", charset="utf-8")
 
 
 async def _answer(checks: Iterable[Check]) -> web.Response:

@@ -96,7 +96,7 @@ class Metrics(QueueObserver):
         self._leading.set(1)
         self._deployments = DeploymentMetrics(cache)
 
-    def render(self) -> bytes:
+    async def render(self) -> bytes:
         """The text of a scrape."""
-        text = generate_latest(self._registry)
-        return text if self._deployments is None else text + self._deployments.render().encode()
+        deployments = "" if self._deployments is None else await self._deployments.render()
+        return generate_latest(self._registry) + deployments.encode()
