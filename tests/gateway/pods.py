@@ -75,11 +75,12 @@ class Pod:
 
 
 class Gateway(Pod):
-    """A gateway; clients find it at `grpc` and `http`."""
+    """A gateway; clients find it at `grpc` and `http`, Prometheus at `metrics`."""
 
     def __init__(self, process: asyncio.subprocess.Process, ports: dict[str, int]) -> None:
         super().__init__(process, f"127.0.0.1:{ports['control']}")
         self.grpc, self.http = f"127.0.0.1:{ports['grpc']}", f"127.0.0.1:{ports['http']}"
+        self.metrics = f"http://127.0.0.1:{ports['metrics']}/metrics"
 
     async def ready(self) -> bool:
         """What a readiness probe finds."""
@@ -100,6 +101,7 @@ class Pods:
             **os.environ,
             "VAJRA_CACHE": str(model.with_name(f"{model.name}-cache")),
             "VAJRA_REVISION": "r1",
+            "VAJRA_METRICS": "127.0.0.1:0",
         }
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]

@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import signal
+import urllib.request
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from typing import Any
 import grpc
 import openai
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from tests.gateway.harness import MODEL, manifest
 from tests.gateway.pods import Client, Gateway, GrpcTraffic, Pod, Pods, Service, Traffic, can_change_names
 
 from vajra.control.v1 import control_pb2
+from vajra.metrics import GATEWAY_METRICS
 
 A, B, C = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 QUICK = {"drain": {"endpointGraceSeconds": 1, "timeoutSeconds": 60}}
@@ -188,6 +191,19 @@ async def test_without_a_replica_requests_wait_and_status_says_why(checkpoint: P
         await gateway.until_healthy("")
         assert (await gateway.status()).message == ""
         await client.channel.close(None)
+
+
+async def test_a_gateway_is_scraped_at_a_port_of_its_own(checkpoint: Path, tmp_path: Path) -> None:
+    async with Pods(manifest(checkpoint), tmp_path) as pods:
+        gateway, replica = await pods.gateway(A), await pods.replica(A)
+        await asyncio.gather(replica.until_serving(), gateway.until_serving())
+        with await asyncio.to_thread(urllib.request.urlopen, gateway.metrics, timeout=60) as response:
+            families = {each.name: each for each in text_string_to_metric_families(response.read().decode())}
+    assert set(families) == {metric.name.removesuffix("_total") for metric in GATEWAY_METRICS}
+    for metric in GATEWAY_METRICS:
+        family = families[metric.name.removesuffix("_total")]
+        assert family.type == metric.type.value
+        assert all(set(sample.labels) - {"le"} == set(metric.labels) for sample in family.samples), metric.name
 
 
 async def test_a_gateway_takes_live_settings_over_or_refuses_by_name(checkpoint: Path, tmp_path: Path) -> None:

@@ -137,11 +137,10 @@ class DeploymentMetrics:
                 known = _Lines(version, tuple(_text(metric, read, key, item) for metric, read in _ROWS))
             lines[key] = known
         self._lines = lines
-        texts = [each.texts for each in lines.values()]
         return "".join(
             part
             for index, metric in enumerate(DEPLOYMENT_METRICS)
-            for part in (metric.head, *(t[index] for t in texts))
+            for part in (metric.head, *(each.texts[index] for each in lines.values()))
         )
 
 

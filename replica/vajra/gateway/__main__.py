@@ -35,6 +35,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--control", type=parse_target, required=True, metavar="HOST:PORT", help="for the operator and for probes"
     )
+    parser.add_argument(
+        "--metrics",
+        type=parse_target,
+        default=os.environ.get("VAJRA_METRICS") or None,
+        metavar="HOST:PORT",
+        help="where to be scraped by Prometheus; $VAJRA_METRICS, or nowhere",
+    )
     parser.add_argument("--host", default="0.0.0.0", help="address for clients")
     parser.add_argument("--port", type=int, help="HTTP; the manifest's networking.openAIPort, or none")
     parser.add_argument("--grpc-port", type=int, help="gRPC; the manifest's networking.grpcPort")
@@ -63,6 +70,7 @@ def main() -> int:
                 settings,
                 replicas=args.replicas,
                 control=args.control,
+                metrics=args.metrics,
                 host=args.host,
                 grpc_port=networking.grpc_port if args.grpc_port is None else args.grpc_port,
                 listener=listener,

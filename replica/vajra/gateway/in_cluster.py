@@ -11,6 +11,7 @@ from vajra.gateway.control import ControlServer, GatewayControlService
 from vajra.gateway.departure import Departure
 from vajra.gateway.gateway import Gateway
 from vajra.gateway.grpc_server import GrpcServer
+from vajra.gateway.metrics_server import MetricsServer
 from vajra.gateway.openai.server import HttpServer
 from vajra.gateway.remote_replicas import RemoteReplicas
 from vajra.gateway.server import run
@@ -21,6 +22,7 @@ def serve_in_cluster(
     *,
     replicas: Sequence[tuple[str, int]],
     control: tuple[str, int],
+    metrics: tuple[str, int] | None,
     host: str,
     grpc_port: int,
     listener: socket.socket | None,
@@ -29,8 +31,9 @@ def serve_in_cluster(
 ) -> int:
     """Serves until SIGTERM or SIGINT, then leaves; a second signal is immediate. Returns the exit status.
 
-    `listener` is for HTTP; without one there is gRPC only. `max_age` of a client's gRPC connection, in seconds: then it
-    opens another one, which may lead to another gateway. Raises ConfigError, ModelError or StartupError.
+    `listener` is for HTTP; without one there is gRPC only. `metrics` is where to be scraped. `max_age` of a client's
+    gRPC connection, in seconds: then it opens another one, which may lead to another gateway. Raises ConfigError,
+    ModelError or StartupError.
     """
 
     async def main() -> int:
@@ -41,13 +44,17 @@ def serve_in_cluster(
         departure = Departure(gateway, faces, max_age=max_age)
         service = GatewayControlService(gateway, settings, departure)
         controls = ControlServer(service, gateway, *control)
+        scrapes = MetricsServer(gateway, *metrics) if metrics is not None else None
 
         def ready() -> None:
             ports = {"grpc": grpc.port, "control": controls.port}
             if listener is not None:
                 ports["http"] = listener.getsockname()[1]
+            if scrapes is not None:
+                ports["metrics"] = scrapes.port
             print("listening on ports", ", ".join(f"{port} ({name})" for name, port in ports.items()), flush=True)
 
-        return await run(gateway, (controls, *faces), leave=departure.leave, on_ready=ready)
+        others = (controls,) if scrapes is None else (controls, scrapes)
+        return await run(gateway, (*others, *faces), leave=departure.leave, on_ready=ready)
 
     return asyncio.run(main())

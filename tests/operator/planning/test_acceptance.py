@@ -41,6 +41,7 @@ def refused(**fields: Any) -> tuple[str, str]:
         ({"autoscaling": {"maxReplicas": 3}}, "UnsupportedOption", "scale subresource"),
         ({"networking": {"inferencePool": "Enabled"}}, "UnsupportedOption", "spec.networking.inferencePool"),
         ({"networking": {"grpcPort": 8472}}, "InvalidConfig", "spec.networking.grpcPort"),
+        ({"networking": {"openAIPort": 8473}}, "InvalidConfig", "spec.networking.openAIPort"),
         (
             {"model": HUB | {"cache": {"type": "PersistentVolumeClaim", "persistentVolumeClaim": {"claimName": "c"}}}},
             "UnsupportedOption",

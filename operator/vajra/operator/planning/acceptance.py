@@ -66,6 +66,7 @@ _NOT_YET: Final = (
 )
 # Laid out here all the same: which of it can be served is for the pods to say.
 _LAID_OUT: Final = ("spec.parallelism.", "spec.controller.type")
+_TAKEN: Final = {names.CONTROL_PORT: "steered through", names.METRICS_PORT: "scraped at"}
 
 
 def accept(name: str, spec: Mapping[str, Any]) -> Acceptance:
@@ -98,8 +99,8 @@ def _unsupported(deployment: VajraDeployment) -> Iterator[ConfigError]:
 def _port_faults(spec: VajraDeploymentSpec) -> Iterator[ConfigError]:
     networking = spec.networking
     for key, port in (("grpcPort", networking.grpc_port), ("openAIPort", networking.open_ai_port)):
-        if port == names.CONTROL_PORT:
-            yield ConfigError(f"spec.networking.{key}", port, "another port", "gateways are steered through this one")
+        if port in _TAKEN:
+            yield ConfigError(f"spec.networking.{key}", port, "another port", f"gateways are {_TAKEN[port]} this one")
 
 
 def _refused(reason: Reason, errors: Sequence[ConfigError]) -> Acceptance:

@@ -20,6 +20,7 @@ REPLICA_COMPONENT: Final = "replica"
 WORKER: Final = "worker"  # a container
 
 CONTROL_PORT: Final = 8472
+METRICS_PORT: Final = 8473  # of gateways
 CONFIG_MOUNT: Final = "/etc/vajra"
 CACHE_MOUNT: Final = "/vajra/cache"
 LIVE_FILE: Final = "live.json"

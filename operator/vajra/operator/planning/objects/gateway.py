@@ -22,12 +22,14 @@ from vajra.operator.planning.pod_template import merge_template
 
 REPLICAS: Final = 2  # so that one may go
 _REQUESTS: Final = {"cpu": "100m", "memory": "256Mi"}
+# No argument: an image that knows of no such port serves on without.
+_METRICS: Final = {"name": "VAJRA_METRICS", "value": f"0.0.0.0:{names.METRICS_PORT}"}
 
 
 def gateway_template(owner: Owner, spec: VajraDeploymentSpec, settings: PodSettings) -> dict[str, Any]:
     """The template of the gateways' pods."""
     networking = spec.networking
-    ports = {"grpc": networking.grpc_port, "control": names.CONTROL_PORT}
+    ports = {"grpc": networking.grpc_port, "control": names.CONTROL_PORT, "metrics": names.METRICS_PORT}
     if networking.open_ai_port is not None:
         ports["openai"] = networking.open_ai_port
     command = ["python", "-m", "vajra.gateway", "--config-dir", names.CONFIG_MOUNT]
@@ -39,7 +41,7 @@ def gateway_template(owner: Owner, spec: VajraDeploymentSpec, settings: PodSetti
         settings.pull_policy,
         command,
         ports,
-        environment(spec, settings.revision),
+        [*environment(spec, settings.revision), _METRICS],
     )
     gateway["resources"] = {"requests": dict(_REQUESTS)}
     body = pod_spec(owner.name, spec, settings.drain, gateway, gateway_volumes(owner.name, spec))
