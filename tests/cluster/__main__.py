@@ -8,7 +8,7 @@ import sys
 from tests.cluster import binaries, control_plane, folders, images, local
 from tests.cluster.binaries import MissingError
 from tests.cluster.processes import Daemons
-from tests.cluster.requirements import missing_for_nodes, missing_packages
+from tests.cluster.requirements import missing_for_nodes, missing_packages, more_missing_packages
 
 
 def main() -> int:
@@ -18,7 +18,7 @@ def main() -> int:
     up = actions.add_parser("up", help="start a cluster that stays until `down`")
     up.add_argument("--nodes", type=int, default=2, choices=range(10), help="0: a control plane alone; needs no root")
     up.add_argument("--no-images", action="store_true", help="without the operator's and the replicas' images")
-    actions.add_parser("packages", help="print the Debian packages that are missing for nodes and images")
+    actions.add_parser("packages", help="print the Debian packages that are missing for nodes, images and single tests")
     actions.add_parser("down", help="end the clusters of `up`")
     actions.add_parser("status", help="show all clusters of this machine")
     arguments = parser.parse_args()
@@ -28,7 +28,7 @@ def main() -> int:
         elif arguments.action == "up":
             _up(arguments.nodes, with_images=not arguments.no_images)
         elif arguments.action == "packages":
-            print(*missing_packages())
+            print(*missing_packages(), *more_missing_packages())
         elif arguments.action == "down":
             _down()
         else:

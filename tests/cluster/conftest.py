@@ -52,7 +52,7 @@ def api() -> Iterator[Api]:
         with _api() as found:
             yield found
     except MissingError as e:
-        _lacking(str(e))
+        lacking(str(e))
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +66,7 @@ def cluster() -> Iterator[Cluster]:
         with _cluster() as found:
             yield found
     except MissingError as e:
-        _lacking(str(e))
+        lacking(str(e))
 
 
 @pytest.fixture(scope="session")
@@ -189,7 +189,7 @@ def _kubectl() -> Path:
     return Path(found) if found else binaries.assets()["kubectl"]
 
 
-def _lacking(reason: str) -> NoReturn:
+def lacking(reason: str) -> NoReturn:
     """Skips for what this machine lacks; fails where the tests were promised to run."""
     if os.environ.get("VAJRA_CLUSTER_REQUIRED") == "1":
         pytest.fail(reason, pytrace=False)

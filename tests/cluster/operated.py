@@ -72,11 +72,11 @@ def _essence(item: dict[str, Any]) -> dict[str, Any]:
     return {"labels": item["metadata"]["labels"], "spec": spec, "data": item.get("data")}
 
 
-def expect_conditions(kubectl: Kubectl, **expected: str) -> None:
+def expect_conditions(kubectl: Kubectl, name: str = "llama", **expected: str) -> None:
     """Waits until conditions of the newest generation are so: `Ready="True"`."""
 
     def check() -> None:
-        found = kubectl.get("vajradeployment", "llama")
+        found = kubectl.get("vajradeployment", name)
         status = found.get("status", {})
         assert status.get("observedGeneration") == found["metadata"]["generation"]
         states = {each["type"]: each["status"] for each in status["conditions"]}

@@ -20,6 +20,8 @@ PACKAGES = {
     "nft": "nftables",
     "runc": "runc",
 }
+# And of those that single tests need.
+MORE_PACKAGES = {"prometheus": "prometheus"}
 
 
 def missing_packages() -> list[str]:
@@ -28,6 +30,11 @@ def missing_packages() -> list[str]:
     if not (CNI_PLUGINS / "bridge").exists():
         packages.add("containernetworking-plugins")
     return sorted(packages)
+
+
+def more_missing_packages() -> list[str]:
+    """Those without which some tests are left out."""
+    return [package for program, package in MORE_PACKAGES.items() if shutil.which(program) is None]
 
 
 def missing_for_nodes() -> list[str]:
