@@ -10,7 +10,7 @@ MODEL  ?= smollm2-135m-instruct
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test serve test test-all lint format type contracts proto proto-check docs docs-check \
-        crd crd-check test-cluster test-api test-nodes cluster-bin cluster-up cluster-down sanitize bench bench-peers clean
+        crd crd-check dashboard dashboard-check test-cluster test-api test-nodes cluster-bin cluster-up cluster-down sanitize bench bench-peers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,7 +37,7 @@ setup-test: $(VENV)/.setup-test ## setup, with the test extras
 serve: setup ## fetch the embedded model and serve it (MODEL=… for another)
 	$(BIN)/vajra serve $(MODEL)
 
-test: setup-test lint type contracts proto-check docs-check crd-check ## everything CI checks: lint, types, contracts, drift, quick tests
+test: setup-test lint type contracts proto-check docs-check crd-check dashboard-check ## everything CI checks: lint, types, contracts, drift, quick tests
 	$(BIN)/python -m pytest -q -m 'not slow'
 
 test-all: setup-test ## all tests, the slow ones too
@@ -103,6 +103,14 @@ crd: setup ## regenerate manifests/crd.yaml, and the chart's copy, from the conf
 
 crd-check: setup ## fail when manifests/crd.yaml differs from the registry
 	@for f in manifests charts/vajra-operator/files; do $(BIN)/python -m vajra.config.crd | diff -q - $$f/crd.yaml || { echo "run: make crd"; exit 1; }; done
+
+dashboard: setup-test ## regenerate the chart's Grafana dashboard and docs/kubernetes/metrics.md from the tables of metrics
+	$(BIN)/python -m vajra.operator.monitoring.dashboard > charts/vajra-operator/files/dashboard.json
+	$(BIN)/python -m vajra.operator.monitoring.docs > docs/kubernetes/metrics.md
+
+dashboard-check: setup-test ## fail when these differ from the tables
+	@$(BIN)/python -m vajra.operator.monitoring.dashboard | diff -q - charts/vajra-operator/files/dashboard.json || { echo "run: make dashboard"; exit 1; }
+	@$(BIN)/python -m vajra.operator.monitoring.docs | diff -q - docs/kubernetes/metrics.md || { echo "run: make dashboard"; exit 1; }
 
 PEERS ?= build/peers
 bench-peers: setup-test ## install the peers of the bench from PyPI into PEERS (build/peers): minutes, 25 GiB
