@@ -81,7 +81,7 @@ def helm() -> Helm:
     try:
         return Helm(helm_program())
     except MissingError as e:
-        _lacking(str(e))
+        lacking(str(e))
 
 
 @pytest.fixture

@@ -53,6 +53,9 @@ def _operators() -> Iterator[Panel]:
     yield Panel(
         "Duration of a pass", quantiles("controller_runtime_reconcile_time_seconds", by="controller", where=passes)
     )
+    yield Panel(
+        "Of it, the operator's own", quantiles("vajra_operator_own_time_seconds", by="controller", where=passes)
+    )
     yield Panel("Wait in the queue", quantiles("workqueue_queue_duration_seconds", by="name", where=queue))
     yield Panel(
         "Slowest pass under way",
