@@ -58,6 +58,44 @@ def hastened(rules: Mapping[str, Any], factor: int = FASTER) -> dict[str, Any]:
     return {"groups": groups}
 
 
+def scrape_configs(targets: Path) -> list[dict[str, Any]]:
+    """The chart's jobs. targets: a file for what Kubernetes would be asked, which Debian's Prometheus cannot do."""
+    jobs = yaml.safe_load((FILES / "scrape.yaml").read_text())["scrape_configs"]
+    for job in jobs:
+        assert job.pop("kubernetes_sd_configs") == [{"role": "pod"}]
+        job["file_sd_configs"] = [{"files": [str(targets)], "refresh_interval": "1s"}]
+    return list(jobs)
+
+
+def pod_targets(pods: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What Prometheus knows of pods (`role: pod`): a target for each port of each container."""
+    return [
+        {
+            "targets": [f"{pod['status']['podIP']}:{port['containerPort']}"],
+            "labels": {
+                "__meta_kubernetes_namespace": pod["metadata"]["namespace"],
+                "__meta_kubernetes_pod_name": pod["metadata"]["name"],
+                "__meta_kubernetes_pod_container_port_name": port["name"],
+                **{
+                    "__meta_kubernetes_pod_label_" + re.sub(r"\W", "_", key): value
+                    for key, value in pod["metadata"]["labels"].items()
+                },
+            },
+        }
+        for pod in pods
+        if "podIP" in pod["status"]
+        for container in pod["spec"]["containers"]
+        for port in container.get("ports", ())
+    ]
+
+
+def write_targets(file: Path, targets: Sequence[Mapping[str, Any]]) -> None:
+    """For `file_sd_configs`, which follow it."""
+    new = file.with_suffix(".new")
+    new.write_text(json.dumps(targets))
+    new.rename(file)
+
+
 @dataclass(frozen=True)
 class Prometheus:
     """One that runs."""

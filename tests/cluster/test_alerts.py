@@ -5,7 +5,6 @@ The alerts of serving are provoked where something serves, in test_traffic.py.
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -46,9 +45,7 @@ class Scene:
             kubeconfig or self.api.kubeconfig, namespace, self.folder, "--resync-seconds", "1", *arguments
         ) as operator:
             target = {"targets": [f"127.0.0.1:{operator.port}"], "labels": {"namespace": namespace}}
-            new = self.folder / f"{namespace}.new"
-            new.write_text(json.dumps([target]))
-            new.rename(self.folder / f"{namespace}.json")
+            prometheus.write_targets(self.folder / f"{namespace}.json", [target])
             yield
 
     @contextmanager

@@ -5,19 +5,29 @@ The tests follow one another: each begins with what the one before left, two rep
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
-from tests.cluster import operator_install
+from tests.cluster import operator_install, prometheus
+from tests.cluster.binaries import MissingError
 from tests.cluster.cluster import Cluster, nodes, partition
+from tests.cluster.conftest import lacking
 from tests.cluster.deployed import NAME
 from tests.cluster.images import MODEL
+from tests.cluster.overflow import overflowing
+from tests.cluster.prometheus import Prometheus
 from tests.cluster.served import GATEWAY, LEADER, SPEC, Served
 from tests.cluster.traffic import Counts, Traffic
 from tests.cluster.waiting import eventually
 
 from vajra.operator.kinds import CHILDREN, LABEL
+from vajra.operator.monitoring.dashboard import dashboard
+
+OPERATOR_PODS = "app.kubernetes.io/name=vajra-operator"
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +228,47 @@ def test_the_only_replica_is_waited_for(served: Served) -> None:
         served.kubectl("delete", "pod", victim["metadata"]["name"], "--grace-period=0", "--force")
         served.wait_ready()
     expect_no_failure(counts, "the only replica deleted by force")
+
+
+def test_alerts_of_serving_fire_while_nothing_serves(cluster: Cluster, served: Served, tmp_path: Path) -> None:
+    pods = [pod for role in (LEADER, GATEWAY) for pod in served.pods(role).values()]
+    pods += cluster.kubectl.within(operator_install.NAMESPACE).find("pods", OPERATOR_PODS)
+    targets = tmp_path / "targets.json"
+    prometheus.write_targets(targets, prometheus.pod_targets(pods))
+    labels = {"namespace": served.kubectl.namespace, "vajradeployment": NAME}
+    alerts = ("VajraDeploymentUnavailable", "VajraRequestsQueued", "VajraGatewayErrors")
+    (leader,), gateway = served.pods(LEADER).values(), next(iter(served.pods(GATEWAY).values()))
+    with prometheus_of(tmp_path, targets) as running, served.traffic.during() as counts:
+        eventually(lambda: expect_all_panels(running), interval=1)
+        cluster.kubectl("cordon", *nodes(cluster.kubectl))
+        try:
+            served.kubectl("delete", "pod", leader["metadata"]["name"], "--grace-period=0", "--force")
+            with overflowing(f"{gateway['status']['podIP']}:8000"):
+                fired = {alert: running.expect_firing(alert, **labels) for alert in alerts}
+        finally:
+            cluster.kubectl("uncordon", *nodes(cluster.kubectl))
+        served.wait_ready()
+        for alert in alerts:
+            running.expect_quiet(alert, **labels)
+    assert "Unschedulable" in fired["VajraDeploymentUnavailable"]["annotations"]["description"]
+    expect_no_failure(counts, "no replica for a while")
+
+
+def prometheus_of(folder: Path, targets: Path) -> AbstractContextManager[Prometheus]:
+    try:
+        prometheus.program()
+    except MissingError as error:
+        lacking(str(error))
+    return prometheus.running(folder, prometheus.scrape_configs(targets))
+
+
+def expect_all_panels(running: Prometheus) -> None:
+    """Every query of the dashboard has something to show."""
+    for panel in dashboard()["panels"]:
+        for target in panel.get("targets", ()):
+            expression = re.sub(r"\$(namespace|deployment|operator)\b", ".*", target["expr"])
+            found = running.query(expression.replace("$__rate_interval", "5s"))
+            assert found, f"{panel['title']}: {expression}"
 
 
 def test_nothing_stays_when_it_is_deleted(served: Served) -> None:

@@ -1,0 +1,108 @@
+"""What the chart has for Prometheus and Grafana, as their own programs and a real API server take it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.cluster import prometheus, prometheus_operator
+from tests.cluster.api import Api
+from tests.cluster.binaries import MissingError
+from tests.cluster.conftest import lacking
+from tests.cluster.helm import Helm
+from tests.cluster.kubectl import Kubectl
+from tests.cluster.prometheus import FILES
+from tests.cluster.waiting import eventually
+
+UNIT_TESTS = Path(__file__).with_name("rules_test.yaml")
+VALUES = (
+    "metrics.podMonitor.enabled=true",
+    "metrics.podMonitor.labels.release=prometheus",
+    "metrics.rules.enabled=true",
+    "metrics.rules.runbooks=https://runbooks.example.org/",
+    "metrics.dashboard.enabled=true",
+)
+
+
+@pytest.fixture(scope="module")
+def definitions(api: Api) -> None:
+    """PodMonitors and PrometheusRules are known to `api`; a person's cluster keeps its own definitions."""
+    try:
+        files = prometheus_operator.definitions()
+    except MissingError as error:
+        lacking(str(error))
+    known = api.kubectl("get", "crd", "-o", "name")
+    for file in files:
+        crd = yaml.safe_load(file.read_text())
+        if f"/{crd['metadata']['name']}\n" not in known:
+            api.kubectl.apply(crd)
+
+    def served() -> None:
+        assert len(api.kubectl("api-resources", "--api-group=monitoring.coreos.com", "-o=name").split()) >= len(files)
+
+    eventually(served)
+
+
+def chart(helm: Helm, *values: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """The objects of the chart, by kind and name."""
+    return {(each["kind"], each["metadata"]["name"]): each for each in helm.objects("vajra", *values)}
+
+
+def test_promtool_finds_nothing_wrong() -> None:
+    try:
+        promtool = prometheus.program("promtool")
+    except MissingError as error:
+        lacking(str(error))
+    subprocess.run([promtool, "check", "rules", "--lint-fatal", FILES / "rules.yaml"], check=True)
+    subprocess.run([promtool, "test", "rules", UNIT_TESTS], check=True)
+
+
+def test_the_chart_has_none_of_it_unless_asked(helm: Helm) -> None:
+    assert {kind for kind, _ in chart(helm)}.isdisjoint({"PodMonitor", "PrometheusRule", "ConfigMap"})
+
+
+def test_an_api_server_takes_it_as_it_is_meant(definitions: None, helm: Helm, kubectl: Kubectl) -> None:
+    objects = chart(helm.within(kubectl.namespace), *VALUES)
+    ours = [("PodMonitor", "vajra"), ("PodMonitor", "vajra-gateways"), ("PrometheusRule", "vajra")]
+    ours += [("ConfigMap", "vajra-dashboard")]
+    kubectl.apply(*(objects[each] for each in ours))
+    operators, gateways, rule, dashboard = (kubectl.get(*each) for each in ours)
+    assert operators["metadata"]["labels"]["release"] == "prometheus"
+    assert operators["spec"]["podMetricsEndpoints"] == [{"port": "metrics", "interval": "30s", "honorLabels": True}]
+    assert gateways["spec"]["namespaceSelector"] == {"any": True}
+    text = json.dumps(prometheus.rules()["groups"]).replace(
+        "docs/kubernetes/runbooks/", "https://runbooks.example.org/"
+    )
+    assert rule["spec"]["groups"] == json.loads(text)
+    assert json.loads(dashboard["data"]["vajra.json"]) == json.loads((FILES / "dashboard.json").read_text())
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+
+
+def test_named_namespaces_are_scraped_alone(helm: Helm) -> None:
+    found = chart(helm, "metrics.podMonitor.enabled=true", "namespaces={a,b}")
+    assert found["PodMonitor", "vajra-gateways"]["spec"]["namespaceSelector"] == {"matchNames": ["a", "b"]}
+
+
+def test_pod_monitors_and_plain_scrapes_say_the_same(helm: Helm) -> None:
+    """Of a PodMonitor, Prometheus' operator itself makes the labels `namespace` and `pod`."""
+    found = chart(helm, "metrics.podMonitor.enabled=true")
+    jobs = yaml.safe_load((FILES / "scrape.yaml").read_text())["scrape_configs"]
+    for job, name in zip(jobs, ("vajra", "vajra-gateways"), strict=True):
+        (endpoint,) = found["PodMonitor", name]["spec"]["podMetricsEndpoints"]
+        assert endpoint.get("honorLabels", False) == job.get("honor_labels", False)
+        ours = [(each["sourceLabels"], each["targetLabel"]) for each in endpoint.get("relabelings", ())]
+        labels = [(each["source_labels"], each["target_label"]) for each in job["relabel_configs"][1:]]
+        assert ours == [each for each in labels if each[1] not in ("namespace", "pod")]
+        assert [each[1] for each in labels[:2]] == ["namespace", "pod"]
+
+
+def test_the_operators_metrics_port_lets_prometheus_in(helm: Helm) -> None:
+    peer = "networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.team=monitoring"
+    for values, expected in (((), None), ((peer,), [{"namespaceSelector": {"matchLabels": {"team": "monitoring"}}}])):
+        (ingress,) = chart(helm, *values)["NetworkPolicy", "vajra"]["spec"]["ingress"]
+        assert ingress["ports"] == [{"protocol": "TCP", "port": 8080}]
+        assert ingress.get("from") == expected
