@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,18 @@ def test_promtool_finds_nothing_wrong() -> None:
         lacking(str(error))
     subprocess.run([promtool, "check", "rules", "--lint-fatal", FILES / "rules.yaml"], check=True)
     subprocess.run([promtool, "test", "rules", UNIT_TESTS], check=True)
+
+
+def test_hastened_alerts_differ_in_durations_alone() -> None:
+    def timeless(rules: dict[str, Any]) -> str:
+        return re.sub(r"\[\w+\]|'for': '\w+'", "", str(rules))
+
+    shipped = prometheus.rules()
+    hastened = prometheus.hastened(shipped, 10)
+    assert timeless(hastened) == timeless(shipped) != str(shipped)
+    (first, *_), (_, *others) = (group["rules"] for group in hastened["groups"][:2])
+    assert first["for"] == "30000ms"
+    assert "[360000ms]" in "".join(rule["expr"] for rule in others)
 
 
 def test_the_chart_has_none_of_it_unless_asked(helm: Helm) -> None:

@@ -21,7 +21,7 @@ RULES: list[dict[str, Any]] = [
     for rule in group["rules"]
 ]
 # What Prometheus makes of a histogram.
-SERIES = {name for name in BY_NAME} | {f"{name}_{end}" for name in BY_NAME for end in ("bucket", "sum", "count")}
+SERIES = set(BY_NAME) | {f"{name}_{end}" for name in BY_NAME for end in ("bucket", "sum", "count")}
 
 
 def named(expression: str) -> set[str]:
@@ -64,3 +64,9 @@ def test_an_alert_says_how_bad_it_is_and_where_to_read_on(rule: dict[str, Any]) 
 
 def test_each_page_is_of_an_alert() -> None:
     assert {page.stem for page in PAGES.glob("*.md")} == {rule["alert"] for rule in RULES}
+
+
+def test_the_documentation_lists_the_alerts() -> None:
+    page = (ROOT / "docs/kubernetes/monitoring.md").read_text()
+    rows = re.findall(r"^\| \[(\w+)\]\(runbooks/(\w+)\.md\) \| (\w+) \|", page, re.MULTILINE)
+    assert sorted(rows) == sorted((rule["alert"], rule["alert"], rule["labels"]["severity"]) for rule in RULES)

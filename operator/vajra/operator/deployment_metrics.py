@@ -42,6 +42,10 @@ def _number(*path: str, default: float | None = None) -> _Reader:
     return read
 
 
+def _status(*path: str) -> _Reader:
+    return _number("status", *path, default=0)
+
+
 def _info(item: Object) -> _Series:
     spec, status = item["spec"], item.get("status", {})
     model = spec["model"].get("servedName") or spec["model"]["name"]
@@ -53,68 +57,33 @@ def _conditions(item: Object) -> _Series:
         yield (each["type"], each["reason"]), int(each["status"] == "True")
 
 
-_STATUS = "vajra_deployment_status"
-_ROWS: tuple[tuple[Metric, _Reader], ...] = (
-    (
-        gauge("vajra_deployment_info", "What it serves; always 1.", "", *_WHOSE, "model", "accelerator", "revision"),
-        _info,
+def _gauge(name: str, text: str, unit: str = "", *labels: str) -> Metric:
+    return gauge(f"vajra_deployment_{name}", text, unit, *_WHOSE, *labels)
+
+
+def _restarts(name: str, text: str) -> Metric:
+    return counter(f"vajra_deployment_{name}_restarts_total", text, "restarts", *_WHOSE)
+
+
+_CONDITION = "1 where the condition is True, 0 where it is False; with its present reason."
+_READERS: dict[Metric, _Reader] = {
+    _gauge("info", "What it serves; always 1.", "", "model", "accelerator", "revision"): _info,
+    _gauge("condition", _CONDITION, "", "type", "reason"): _conditions,
+    _gauge("spec_replicas", "Replicas that are asked for.", "replicas"): _number("spec", "replicas"),
+    _gauge("status_replicas", "Replicas that there are.", "replicas"): _status("replicas"),
+    _gauge("status_replicas_ready", "Replicas that serve.", "replicas"): _status("readyReplicas"),
+    _gauge("status_replicas_available", "Replicas that clients reach.", "replicas"): _status("availableReplicas"),
+    _gauge("status_replicas_updated", "Replicas of the newest revision.", "replicas"): _status("updatedReplicas"),
+    _gauge("status_gpus", "GPUs that its replicas have.", "GPUs"): _status("gpus"),
+    _gauge("metadata_generation", "The spec's generation."): _number("metadata", "generation"),
+    _gauge("status_observed_generation", "The generation that its status is of."): _status("observedGeneration"),
+    _restarts("worker", "Workers that were started again in place."): _status("recovery", "workerRestarts"),
+    _restarts("replica", "Replicas that were made again."): _status("recovery", "groupRestarts"),
+    _gauge("startup_seconds", "Of a replica's last complete start.", "seconds"): _number(
+        "status", "startup", "totalSeconds"
     ),
-    (
-        gauge(
-            "vajra_deployment_condition",
-            "1 where the condition is True, 0 where it is False; with its present reason.",
-            "",
-            *_WHOSE,
-            "type",
-            "reason",
-        ),
-        _conditions,
-    ),
-    (
-        gauge("vajra_deployment_spec_replicas", "Replicas that are asked for.", "replicas", *_WHOSE),
-        _number("spec", "replicas"),
-    ),
-    (
-        gauge(f"{_STATUS}_replicas", "Replicas that there are.", "replicas", *_WHOSE),
-        _number("status", "replicas", default=0),
-    ),
-    (
-        gauge(f"{_STATUS}_replicas_ready", "Replicas that serve.", "replicas", *_WHOSE),
-        _number("status", "readyReplicas", default=0),
-    ),
-    (
-        gauge(f"{_STATUS}_replicas_available", "Replicas that clients reach.", "replicas", *_WHOSE),
-        _number("status", "availableReplicas", default=0),
-    ),
-    (
-        gauge(f"{_STATUS}_replicas_updated", "Replicas of the newest revision.", "replicas", *_WHOSE),
-        _number("status", "updatedReplicas", default=0),
-    ),
-    (gauge(f"{_STATUS}_gpus", "GPUs that its replicas have.", "GPUs", *_WHOSE), _number("status", "gpus", default=0)),
-    (
-        gauge("vajra_deployment_metadata_generation", "The spec's generation.", "", *_WHOSE),
-        _number("metadata", "generation"),
-    ),
-    (
-        gauge(f"{_STATUS}_observed_generation", "The generation that its status is of.", "", *_WHOSE),
-        _number("status", "observedGeneration", default=0),
-    ),
-    (
-        counter(
-            "vajra_deployment_worker_restarts_total", "Workers that were started again in place.", "restarts", *_WHOSE
-        ),
-        _number("status", "recovery", "workerRestarts", default=0),
-    ),
-    (
-        counter("vajra_deployment_replica_restarts_total", "Replicas that were made again.", "restarts", *_WHOSE),
-        _number("status", "recovery", "groupRestarts", default=0),
-    ),
-    (
-        gauge("vajra_deployment_startup_seconds", "Of a replica's last complete start.", "seconds", *_WHOSE),
-        _number("status", "startup", "totalSeconds"),
-    ),
-)
-DEPLOYMENT_METRICS = tuple(metric for metric, _ in _ROWS)
+}
+DEPLOYMENT_METRICS = tuple(_READERS)
 
 
 class DeploymentMetrics:
@@ -134,7 +103,7 @@ class DeploymentMetrics:
                 item = self._cache.deployment(key)
                 if item is None:  # it has just gone
                     continue
-                known = _Lines(version, tuple(_text(metric, read, key, item) for metric, read in _ROWS))
+                known = _Lines(version, tuple(_text(metric, read, key, item) for metric, read in _READERS.items()))
             lines[key] = known
         self._lines = lines
         return "".join(
