@@ -20,7 +20,7 @@ from tests.cluster.api_proxy import ApiProxy, Call, Refusal
 from tests.cluster.binaries import MissingError
 from tests.cluster.conftest import lacking
 from tests.cluster.deployments import merged
-from tests.cluster.kubectl import Kubectl
+from tests.cluster.kubectl import Kubectl, KubectlError
 from tests.cluster.operated import DEPLOYMENT, expect_conditions, set_ready
 from tests.cluster.prometheus import Prometheus
 from tests.cluster.waiting import eventually
@@ -81,7 +81,10 @@ def serve(kubectl: Kubectl, name: str) -> None:
 
     def check() -> None:
         for pod in kubectl.find("pods", f"{LABEL}={name}"):
-            set_ready(kubectl, pod["metadata"]["name"])
+            try:
+                set_ready(kubectl, pod["metadata"]["name"])
+            except KubectlError as error:
+                raise AssertionError("a pod has just gone") from error
         conditions = kubectl.get("vajradeployment", name).get("status", {}).get("conditions", ())
         assert {"Ready", "Available"} <= {each["type"] for each in conditions if each["status"] == "True"}, conditions
 

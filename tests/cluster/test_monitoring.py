@@ -13,7 +13,7 @@ import yaml
 from tests.cluster import prometheus, prometheus_operator
 from tests.cluster.api import Api
 from tests.cluster.binaries import MissingError
-from tests.cluster.conftest import lacking
+from tests.cluster.conftest import MANIFESTS, lacking
 from tests.cluster.helm import Helm
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.prometheus import FILES
@@ -111,6 +111,15 @@ def test_pod_monitors_and_plain_scrapes_say_the_same(helm: Helm) -> None:
         labels = [(each["source_labels"], each["target_label"]) for each in job["relabel_configs"][1:]]
         assert ours == [each for each in labels if each[1] not in ("namespace", "pod")]
         assert [each[1] for each in labels[:2]] == ["namespace", "pod"]
+
+
+def test_the_plain_manifest_is_found_by_plain_scrapes() -> None:
+    objects = yaml.safe_load_all((MANIFESTS / "install.yaml").read_text())
+    (template,) = (each["spec"]["template"] for each in objects if each["kind"] == "Deployment")
+    (container,) = template["spec"]["containers"]
+    keep = yaml.safe_load((FILES / "scrape.yaml").read_text())["scrape_configs"][0]["relabel_configs"][0]
+    name = template["metadata"]["labels"]["app.kubernetes.io/name"]
+    assert keep["regex"] in [f"{name};{port['name']}" for port in container["ports"]]
 
 
 def test_the_operators_metrics_port_lets_prometheus_in(helm: Helm) -> None:
