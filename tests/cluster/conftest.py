@@ -18,7 +18,7 @@ from typing import NoReturn
 import pytest
 from kubernetes.client import ApiClient
 from kubernetes.config import new_client_from_config
-from tests.cluster import binaries, control_plane, folders, kind, local, operator_install
+from tests.cluster import binaries, control_plane, folders, kind, local, operator_install, prometheus_operator
 from tests.cluster.api import Api
 from tests.cluster.binaries import MissingError
 from tests.cluster.cluster import Cluster
@@ -28,6 +28,7 @@ from tests.cluster.helm import Helm
 from tests.cluster.helm import program as helm_program
 from tests.cluster.kubectl import Kubectl, KubectlError
 from tests.cluster.local import LocalCluster
+from tests.cluster.prometheus import program as prometheus_program
 from tests.cluster.requirements import missing_for_nodes
 from tests.cluster.waiting import eventually
 
@@ -52,7 +53,7 @@ def api() -> Iterator[Api]:
         with _api() as found:
             yield found
     except MissingError as e:
-        lacking(str(e))
+        _lacking(str(e))
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +67,7 @@ def cluster() -> Iterator[Cluster]:
         with _cluster() as found:
             yield found
     except MissingError as e:
-        lacking(str(e))
+        _lacking(str(e))
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +82,27 @@ def helm() -> Helm:
     try:
         return Helm(helm_program())
     except MissingError as e:
-        lacking(str(e))
+        _lacking(str(e))
+
+
+@pytest.fixture(scope="session")
+def prometheus() -> None:
+    """prometheus and promtool are here."""
+    try:
+        for name in ("prometheus", "promtool"):
+            prometheus_program(name)
+    except MissingError as e:
+        _lacking(str(e))
+
+
+@pytest.fixture(scope="session")
+def prometheus_definitions(api: Api) -> None:
+    """PodMonitors and PrometheusRules are known to `api`; where they are already, the definitions stay as they are."""
+    try:
+        files = prometheus_operator.definitions()
+    except MissingError as e:
+        _lacking(str(e))
+    prometheus_operator.install(api.kubectl, files)
 
 
 @pytest.fixture
@@ -189,7 +210,7 @@ def _kubectl() -> Path:
     return Path(found) if found else binaries.assets()["kubectl"]
 
 
-def lacking(reason: str) -> NoReturn:
+def _lacking(reason: str) -> NoReturn:
     """Skips for what this machine lacks; fails where the tests were promised to run."""
     if os.environ.get("VAJRA_CLUSTER_REQUIRED") == "1":
         pytest.fail(reason, pytrace=False)

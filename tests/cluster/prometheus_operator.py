@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
 from tests.cluster.binaries import MissingError, cache
+from tests.cluster.kubectl import Kubectl
+from tests.cluster.waiting import eventually
 
 _VERSION = "v0.85.0"
 _MODULE = f"github.com/prometheus-operator/prometheus-operator@{_VERSION}"
@@ -23,10 +28,28 @@ def definitions() -> list[Path]:
         done = subprocess.run(
             ["go", "mod", "download", "-json", _MODULE], cwd="/", check=True, capture_output=True, text=True
         )
-        part = folder.with_suffix(".part")
-        part.mkdir(parents=True, exist_ok=True)
-        for name in _NAMES:
-            file = f"monitoring.coreos.com_{name}.yaml"
-            shutil.copy(Path(json.loads(done.stdout)["Dir"]) / "example/prometheus-operator-crd" / file, part)
-        part.rename(folder)
+        source = Path(json.loads(done.stdout)["Dir"]) / "example/prometheus-operator-crd"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as new:
+            part = Path(new) / "part"
+            part.mkdir()
+            for name in _NAMES:
+                shutil.copy(source / f"monitoring.coreos.com_{name}.yaml", part)
+            if not folder.is_dir():  # another was faster
+                part.rename(folder)
     return sorted(folder.iterdir())
+
+
+def install(kubectl: Kubectl, files: Sequence[Path]) -> None:
+    """Applies those that the API server does not know yet, and waits until it does."""
+    known = kubectl("get", "crd", "-o", "name").splitlines()
+    for file in files:
+        crd = yaml.safe_load(file.read_text())
+        if f"customresourcedefinition.apiextensions.k8s.io/{crd['metadata']['name']}" not in known:
+            kubectl.apply(crd)
+
+    def served() -> None:
+        found = kubectl("api-resources", "--api-group=monitoring.coreos.com", "-o=name").split()
+        assert {f"{name}.monitoring.coreos.com" for name in _NAMES} <= set(found)
+
+    eventually(served)

@@ -17,8 +17,6 @@ import pytest
 from tests.cluster import operator_process, prometheus
 from tests.cluster.api import Api
 from tests.cluster.api_proxy import ApiProxy, Call, Refusal
-from tests.cluster.binaries import MissingError
-from tests.cluster.conftest import lacking
 from tests.cluster.deployments import merged
 from tests.cluster.kubectl import Kubectl, KubectlError
 from tests.cluster.operated import DEPLOYMENT, expect_conditions, set_ready
@@ -27,6 +25,8 @@ from tests.cluster.waiting import eventually
 
 from vajra.operator.cluster import login
 from vajra.operator.kinds import LABEL
+
+pytestmark = pytest.mark.usefixtures("crd", "prometheus")
 
 
 @dataclass(frozen=True)
@@ -58,16 +58,13 @@ class Scene:
 
 
 @pytest.fixture
-def scene(api: Api, crd: None, tmp_path: Path) -> Iterator[Scene]:
+def scene(api: Api, tmp_path: Path) -> Iterator[Scene]:
     if not api.has_controllers:
         pytest.skip("these binaries have no controller manager, which makes the gateways' pods")
     targets = {"files": [f"{tmp_path}/*.json"], "refresh_interval": "1s"}
     job = {"job_name": "vajra-operator", "honor_labels": True, "file_sd_configs": [targets]}
-    try:
-        with prometheus.running(tmp_path, [job]) as running:
-            yield Scene(api, running, tmp_path)
-    except MissingError as error:
-        lacking(str(error))
+    with prometheus.running(tmp_path, [job]) as running:
+        yield Scene(api, running, tmp_path)
 
 
 def deploy(kubectl: Kubectl, name: str, **spec: Any) -> None:

@@ -10,14 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.cluster import prometheus, prometheus_operator
-from tests.cluster.api import Api
-from tests.cluster.binaries import MissingError
-from tests.cluster.conftest import MANIFESTS, lacking
+from tests.cluster import prometheus
+from tests.cluster.conftest import MANIFESTS
 from tests.cluster.helm import Helm
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.prometheus import FILES
-from tests.cluster.waiting import eventually
 
 UNIT_TESTS = Path(__file__).with_name("rules_test.yaml")
 VALUES = (
@@ -29,35 +26,14 @@ VALUES = (
 )
 
 
-@pytest.fixture(scope="module")
-def definitions(api: Api) -> None:
-    """PodMonitors and PrometheusRules are known to `api`; a person's cluster keeps its own definitions."""
-    try:
-        files = prometheus_operator.definitions()
-    except MissingError as error:
-        lacking(str(error))
-    known = api.kubectl("get", "crd", "-o", "name")
-    for file in files:
-        crd = yaml.safe_load(file.read_text())
-        if f"/{crd['metadata']['name']}\n" not in known:
-            api.kubectl.apply(crd)
-
-    def served() -> None:
-        assert len(api.kubectl("api-resources", "--api-group=monitoring.coreos.com", "-o=name").split()) >= len(files)
-
-    eventually(served)
-
-
 def chart(helm: Helm, *values: str) -> dict[tuple[str, str], dict[str, Any]]:
     """The objects of the chart, by kind and name."""
     return {(each["kind"], each["metadata"]["name"]): each for each in helm.objects("vajra", *values)}
 
 
+@pytest.mark.usefixtures("prometheus")
 def test_promtool_finds_nothing_wrong() -> None:
-    try:
-        promtool = prometheus.program("promtool")
-    except MissingError as error:
-        lacking(str(error))
+    promtool = prometheus.program("promtool")
     subprocess.run([promtool, "check", "rules", "--lint-fatal", FILES / "rules.yaml"], check=True)
     subprocess.run([promtool, "test", "rules", UNIT_TESTS], check=True)
 
@@ -78,7 +54,8 @@ def test_the_chart_has_none_of_it_unless_asked(helm: Helm) -> None:
     assert {kind for kind, _ in chart(helm)}.isdisjoint({"PodMonitor", "PrometheusRule", "ConfigMap"})
 
 
-def test_an_api_server_takes_it_as_it_is_meant(definitions: None, helm: Helm, kubectl: Kubectl) -> None:
+@pytest.mark.usefixtures("prometheus_definitions")
+def test_an_api_server_takes_it_as_it_is_meant(helm: Helm, kubectl: Kubectl) -> None:
     objects = chart(helm.within(kubectl.namespace), *VALUES)
     ours = [("PodMonitor", "vajra"), ("PodMonitor", "vajra-gateways"), ("PrometheusRule", "vajra")]
     ours += [("ConfigMap", "vajra-dashboard")]
