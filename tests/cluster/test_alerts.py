@@ -78,14 +78,20 @@ def serve(kubectl: Kubectl, name: str) -> None:
 
     def check() -> None:
         for pod in kubectl.find("pods", f"{LABEL}={name}"):
-            try:
-                set_ready(kubectl, pod["metadata"]["name"])
-            except KubectlError as error:
-                raise AssertionError("a pod has just gone") from error
+            if not is_ready(pod):
+                try:
+                    set_ready(kubectl, pod["metadata"]["name"])
+                except KubectlError as error:
+                    raise AssertionError("a pod has just gone") from error
         conditions = kubectl.get("vajradeployment", name).get("status", {}).get("conditions", ())
         assert {"Ready", "Available"} <= {each["type"] for each in conditions if each["status"] == "True"}, conditions
 
     eventually(check, interval=0.5)
+
+
+def is_ready(pod: dict[str, Any]) -> bool:
+    conditions = {each["type"]: each["status"] for each in pod["status"].get("conditions", ())}
+    return pod["status"]["phase"] == "Running" and conditions.get("Ready") == "True"
 
 
 def fail(kubectl: Kubectl, pod: str) -> None:
