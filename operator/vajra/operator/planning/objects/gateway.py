@@ -22,7 +22,7 @@ from vajra.operator.planning.pod_template import merge_template
 
 REPLICAS: Final = 2  # so that one may go
 _REQUESTS: Final = {"cpu": "100m", "memory": "256Mi"}
-# No argument: an image that knows of no such port serves on without.
+# A variable, not an argument: an image that does not know it serves on without.
 _METRICS: Final = {"name": "VAJRA_METRICS", "value": f"0.0.0.0:{names.METRICS_PORT}"}
 
 
