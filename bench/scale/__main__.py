@@ -1,7 +1,7 @@
 """The operator with hundreds of VajraDeployments on a real API server of this machine.
 
 Nobody runs pods: a stand-in makes each ready after some seconds and answers for its process (bench/scale/fleet.py). All
-else is real. Writes are counted from the API server's own audit log.
+else is real. Writes are counted from the API server's own audit log. It needs root, for the pods' addresses.
 
     python -m bench.scale                      # 200, then 1,000; -o json for JSON
     python -m bench.scale --sizes 50
@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,6 +38,7 @@ MANIFESTS = Path(__file__).parents[2] / "manifests"
 CHANGES = 100
 CHANGE_SECONDS = 0.5  # between two of them
 RESYNC_SECONDS = 30
+AUDIT_SECONDS = 3  # until a write is in the log
 
 
 def name(index: int) -> str:
@@ -120,7 +122,7 @@ def fleet() -> Iterator[None]:
     try:
         yield
     finally:
-        process.kill()
+        process.send_signal(signal.SIGINT)  # for its routes to go
         process.wait()
 
 
@@ -152,6 +154,7 @@ def measure(count: int, folder: Path) -> Figures:
             restart_seconds = time.time() - started
             while passes(operator) < 3 * count:
                 time.sleep(0.5)
+            time.sleep(AUDIT_SECONDS)
             writes = sum(number for kind, number in audit.counts(started).items() if kind != "lease")
         return Figures(count, converged, own, whole, reactions, restart_seconds, writes)
 

@@ -51,7 +51,8 @@ class Audit:
     @property
     def flags(self) -> list[object]:
         """Of the API server."""
-        return ["--audit-policy-file", self._policy, "--audit-log-path", self._log, "--audit-log-maxsize", 10_000]
+        log = ("--audit-log-path", self._log, "--audit-log-maxsize", 10_000, "--audit-log-batch-max-wait", "1s")
+        return ["--audit-policy-file", self._policy, *log, "--audit-log-mode", "batch"]
 
     def writes(self, since: float = 0.0) -> Iterator[Write]:
         """Those that were received after a time."""

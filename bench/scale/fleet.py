@@ -1,17 +1,21 @@
 """Stands for kubelets and for what runs in pods: `KUBECONFIG=… python -m bench.scale.fleet NAMESPACE`.
 
-Every pod gets a loopback address, is ready after some seconds, and its process answers control.v1 there: it serves, and
-acknowledges the live settings that it is sent. So the operator polls, pushes and judges as it does with real pods.
+Every pod gets an address that is routed to this machine, which takes root; it is ready after some seconds, and its
+process answers control.v1 there: it serves, and acknowledges the live settings that it is sent. So the operator polls,
+pushes and judges as it does with real pods.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
+import subprocess
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from ipaddress import ip_network
 from typing import Any
 
 import grpc
@@ -20,6 +24,9 @@ from bench.scale.api import Api, connect
 from vajra.control.v1 import control_pb2, control_pb2_grpc
 from vajra.operator.kinds import LABEL, POD
 from vajra.operator.planning.names import CONTROL_PORT
+
+# Of test networks, and beyond those that a cluster with nodes takes. No loopback: Services refuse it as an endpoint.
+ADDRESSES = ip_network("198.18.192.0/18")
 
 
 class Processes(control_pb2_grpc.ReplicaControlServiceServicer):
@@ -55,9 +62,20 @@ def _called(context: Any) -> str:
     return host.decode().rpartition(":")[0]
 
 
+@contextmanager
+def routed() -> Iterator[None]:
+    """All of ADDRESSES are this machine's."""
+    route = ["local", str(ADDRESSES), "dev", "lo"]
+    subprocess.run(["ip", "route", "replace", *route], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["ip", "route", "delete", *route], check=True)
+
+
 async def run_pods(api: Api, namespace: str, startup_seconds: float) -> None:
     """Makes every pod ready that appears."""
-    addresses = (f"127.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in itertools.count(0x100001))
+    addresses = map(str, ADDRESSES.hosts())
     seen: set[str] = set()
     limit = asyncio.Semaphore(16)
 
@@ -99,7 +117,8 @@ def main() -> None:
     control_pb2_grpc.add_ReplicaControlServiceServicer_to_server(Processes(), server)  # type: ignore[no-untyped-call]
     server.add_insecure_port(f"0.0.0.0:{CONTROL_PORT}")
     server.start()
-    asyncio.run(_run(arguments.namespace, arguments.startup_seconds))
+    with routed(), suppress(KeyboardInterrupt):
+        asyncio.run(_run(arguments.namespace, arguments.startup_seconds))
 
 
 if __name__ == "__main__":
