@@ -27,7 +27,7 @@ class CommandError(Exception):
         self.code = code
 
 
-def report(error: BaseException) -> int:
+def report(error: BaseException, program: str = "vajra") -> int:
     """Says on stderr what went wrong and returns the exit code; raises what is a fault of our own again."""
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
@@ -37,7 +37,7 @@ def report(error: BaseException) -> int:
     code = _code(error)
     if code is None:
         raise error
-    print(f"vajra: {error}", file=sys.stderr)
+    print(f"{program}: {error}", file=sys.stderr)
     return code
 
 

@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from vajra.cli.bench import bench
 from vajra.cli.chat import chat
 from vajra.cli.config import app as config_app
-from vajra.cli.errors import EPILOG, OK, report
+from vajra.cli.errors import EPILOG, OK
 from vajra.cli.generate import generate
 from vajra.cli.model import app as model_app
 from vajra.cli.output import Format, FormatOption
+from vajra.cli.program import Commands, run
 from vajra.cli.serve import serve
-
-
-@contextmanager
-def _closed_pipe_ends_well() -> Iterator[None]:
-    """typer would make exit code 1, a failure, of a reader that has read enough."""
-    try:
-        yield
-    except BrokenPipeError as error:
-        raise typer.Exit(report(error)) from None
-
-
-class Commands(TyperGroup):
-    """The commands, whose output may be cut short: `vajra … | head`."""
-
-    def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        with _closed_pipe_ends_well():  # parsing prints --help
-            return super().make_context(*args, **kwargs)
-
-    def invoke(self, ctx: Any) -> Any:
-        with _closed_pipe_ends_well():
-            return super().invoke(ctx)
 
 
 app = typer.Typer(
@@ -98,19 +74,4 @@ def options(
 
 def main() -> None:
     """Runs the command line and exits; see `vajra.cli.errors` for the codes."""
-    try:
-        app(prog_name="vajra")
-    except SystemExit as end:
-        sys.exit(_flushed(end.code))
-    except (Exception, KeyboardInterrupt) as error:
-        sys.exit(_flushed(report(error)))
-
-
-def _flushed(code: Any) -> Any:
-    """The exit code, once all output is out: the interpreter would tell of a closed pipe as a fault of ours."""
-    try:
-        if sys.stdout is not None:  # None: it was closed from the start
-            sys.stdout.flush()
-    except OSError as error:
-        return report(error) or code
-    return code
+    run(app, "vajra")

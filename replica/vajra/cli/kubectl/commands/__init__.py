@@ -1,0 +1,1 @@
+"""The commands: they ask the cluster, and print."""

@@ -1,0 +1,18 @@
+"""Options that the commands share: kubectl's own, under its names."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the VajraDeployment.")]
+NamespaceOption = Annotated[
+    str | None, typer.Option("-n", "--namespace", help="Namespace; as in the kubeconfig where it is left out.")
+]
+AllOption = Annotated[bool, typer.Option("-A", "--all-namespaces", help="Look in all namespaces.")]
+ContextOption = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig.")]
+KubeconfigOption = Annotated[str | None, typer.Option("--kubeconfig", help="Path of the kubeconfig.")]
+WatchOption = Annotated[
+    bool, typer.Option("-w", "--watch", help="Follow it: redrawn on a terminal, else one block per change.")
+]

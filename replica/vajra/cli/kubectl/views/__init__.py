@@ -1,0 +1,1 @@
+"""What is told, made from objects of the cluster: no input, no output, no clock."""
