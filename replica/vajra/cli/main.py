@@ -16,7 +16,6 @@ from vajra.cli.output import Format, FormatOption
 from vajra.cli.program import Commands, run
 from vajra.cli.serve import serve
 
-
 app = typer.Typer(
     name="vajra",
     cls=Commands,

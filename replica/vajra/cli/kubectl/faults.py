@@ -22,7 +22,7 @@ _ADVICE: Final = {
     "NoResource": "the cluster does not know VajraDeployments; install the operator: "
     "kubectl apply -f manifests/crd.yaml -f manifests/install.yaml",
     "Forbidden": "ask an administrator for this right; `kubectl auth can-i --list` shows those that you have",
-    "Unreachable": "is the cluster up, and is it the one you mean? `kubectl config get-contexts`, --context, --kubeconfig",
+    "Unreachable": "is it up, and the one you mean? `kubectl config get-contexts`, --context, --kubeconfig",
     "NoContext": "`kubectl config get-contexts` lists those that there are; choose with --context or --kubeconfig",
     "Conflict": "it has changed meanwhile; look at it and try again",
 }

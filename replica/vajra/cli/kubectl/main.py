@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import typer
 
+from vajra.cli.kubectl.commands.drain import drain
+from vajra.cli.kubectl.commands.logs import logs
+from vajra.cli.kubectl.commands.plan import plan
+from vajra.cli.kubectl.commands.rollout import app as rollout_app
 from vajra.cli.kubectl.commands.status import status
+from vajra.cli.kubectl.commands.top import top
 from vajra.cli.kubectl.commands.why import why
 from vajra.cli.program import Commands, run
 
 PROGRAM = "kubectl vajra"
-EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 not Ready (why, rollout status), 130 interrupted."
+EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 not Ready yet, 130 interrupted."
 
 app = typer.Typer(
     name=PROGRAM,
@@ -22,8 +27,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (status, why):
+for command in (status, why, plan, drain, logs, top):
     app.command()(command)
+app.add_typer(rollout_app, name="rollout")
 
 
 def main() -> None:

@@ -30,12 +30,15 @@ def follow(
     *,
     done: Callable[[T], bool] = lambda view: False,
     pause: float = POLL_SECONDS,
+    redraw: bool = True,
+    gap: str = "\n",
 ) -> T:
     """Prints what `read` gives each time that it is another, until it is done; the last one.
 
-    On a terminal it is drawn anew in place; elsewhere it is one block per change, as JSON one line.
+    On a terminal it is drawn anew in place, unless `redraw` is false; elsewhere it is one block per change, with `gap`
+    between two of them, as JSON one line.
     """
-    if output is Format.text and sys.stdout.isatty():
+    if redraw and output is Format.text and sys.stdout.isatty():
         return _redraw(read, text, done, pause)
     last: T | None = None
     while True:
@@ -44,7 +47,7 @@ def follow(
             if output is Format.json:
                 print_json(document(view), compact=True)
             else:
-                print(text(view) if last is None else f"\n{text(view)}", flush=True)
+                print(text(view) if last is None else f"{gap}{text(view)}", flush=True)
             last = view
         if done(view):
             return view

@@ -34,7 +34,7 @@ def status(
     from vajra.cli.errors import USAGE, CommandError
     from vajra.cli.kubectl.cluster import Cluster
     from vajra.cli.kubectl.texts.status import rows_text, status_text
-    from vajra.cli.kubectl.views.status import row, status_view
+    from vajra.cli.kubectl.views.status import StatusView, row, status_view
     from vajra.cli.kubectl.watching import follow, show
 
     cluster = Cluster(namespace, context, kubeconfig, all_namespaces)
@@ -52,7 +52,7 @@ def status(
     if all_namespaces:
         raise CommandError(f"-A shows all VajraDeployments; leave out {name}, or name its namespace with -n", USAGE)
 
-    def read() -> object:
+    def read() -> StatusView:
         deployment = cluster.deployment(name)
         return status_view(deployment, cluster.find("pods", name))
 

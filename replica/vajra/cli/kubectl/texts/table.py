@@ -33,8 +33,3 @@ def age(timestamp: str, now: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds // size}{unit}"
     return f"{seconds}s"
-
-
-def count(number: int, noun: str) -> str:
-    """`1 replica`, `2 replicas`."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -65,7 +65,8 @@ STEPS: Final = {
     ),
     Reason.PAUSED: Step("unset it to go on", "kubectl vajra rollout resume {name}"),
     Reason.PARTITIONED: Step(
-        "lower it to go on", """kubectl patch vd {name} --type merge -p '{{"spec": {{"rollout": {{"partition": 0}}}}}}'"""
+        "lower it to go on",
+        """kubectl patch vd {name} --type merge -p '{{"spec": {{"rollout": {{"partition": 0}}}}}}'""",
     ),
     Reason.PROGRESS_DEADLINE_EXCEEDED: Step(
         "look at the newest replica, or go back; it goes on by itself when the replica becomes ready",

@@ -76,9 +76,7 @@ def why_view(
     )
 
 
-def _first(
-    deployment: Object, events: Sequence[Object], leases: Sequence[Object] | None, now: float
-) -> _Finding:
+def _first(deployment: Object, events: Sequence[Object], leases: Sequence[Object] | None, now: float) -> _Finding:
     """The first thing in the way, in the order in which they are: nobody acts, it may not be, it is not yet."""
     if "deletionTimestamp" in deployment["metadata"]:
         return _Finding(DELETING, "it is being deleted")

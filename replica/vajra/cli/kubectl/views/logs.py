@@ -1,0 +1,43 @@
+"""Which pod has the log that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from vajra.cli.errors import USAGE, CommandError
+from vajra.cli.kubectl.views.pods import Object, ranks_of
+from vajra.operator.planning import names
+
+
+def pod_of_rank(pods: Iterable[Object], spec: Object, rank: int, replica: int | None) -> dict[str, Any]:
+    """The pod of a replica, without one of the lowest, that holds a rank. Raises CommandError, which says what there is."""
+    groups: dict[int, list[Object]] = {}
+    for pod in pods:
+        labels = pod["metadata"].get("labels", {})
+        if names.REPLICA in labels:
+            groups.setdefault(int(labels[names.REPLICA]), []).append(pod)
+    if not groups:
+        wanted = 0 if spec.get("suspend") else spec.get("replicas", 1)
+        raise CommandError(f"there are no replicas' pods; the spec asks for {wanted} replicas: see `kubectl vajra why`")
+    index = min(groups) if replica is None else replica
+    if index not in groups:
+        raise CommandError(f"--replica {index}: allowed: {', '.join(map(str, sorted(groups)))}", USAGE)
+    for pod in groups[index]:
+        if rank in ranks_of(pod):
+            return dict(pod)
+    there = sorted(each for pod in groups[index] for each in ranks_of(pod))
+    raise CommandError(f"--rank {rank}: replica {index} has the ranks {', '.join(map(str, there)) or 'none'}", USAGE)
+
+
+def gateway_pods(pods: Iterable[Object]) -> list[dict[str, Any]]:
+    """The gateways' pods. Raises CommandError when there are none."""
+    found = [dict(pod) for pod in pods if pod["metadata"].get("labels", {}).get(names.ROLE) == names.GATEWAY]
+    if not found:
+        raise CommandError("there are no gateways: `kubectl vajra why` says why")
+    return found
+
+
+def container_of(pod: Object) -> str:
+    """The container of ours in a pod."""
+    return names.WORKER if ranks_of(pod) else names.GATEWAY

@@ -1,0 +1,178 @@
+"""What replicas and gateways are doing now, from the gateways' metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from vajra.cli.kubectl.views.pods import Object, gateways, replicas
+from vajra.operator.planning import names
+
+_PORTS: Final = ("metrics", "openai")  # names of ports that serve metrics, the best first
+_TOKENS: Final = ("vajra_time_to_first_token_seconds_count", "vajra_inter_token_latency_seconds_count")
+
+
+@dataclass(frozen=True)
+class ReplicaLoad:
+    """A replica. state: as a gateway sees it; the numbers are None where none has said them."""
+
+    replica: int
+    pod: str
+    node: str
+    state: str
+    running: int | None
+    waiting: int | None
+    kv_blocks_used: int | None
+    kv_blocks: int | None
+
+
+@dataclass(frozen=True)
+class GatewayLoad:
+    """A gateway. running and waiting: sequences that a replica has, and that wait for one. Rates are per second."""
+
+    pod: str
+    node: str
+    running: int | None
+    waiting: int | None
+    requests_rate: float | None
+    tokens_rate: float | None
+
+
+@dataclass(frozen=True)
+class TopView:
+    """Everything. notes: what cannot be shown, and why."""
+
+    name: str
+    namespace: str
+    replicas: tuple[ReplicaLoad, ...]
+    gateways: tuple[GatewayLoad, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Scrape:
+    """What a gateway's metrics were at a time, in seconds: by the name of a sample and its labels."""
+
+    time: float
+    samples: Mapping[tuple[str, frozenset[tuple[str, str]]], float]
+
+    def sum(self, name: str) -> float:
+        """The sum of a sample over its labels."""
+        return sum(value for (sample, _), value in self.samples.items() if sample == name)
+
+    def of(self, name: str, **labels: str) -> float | None:
+        """One sample; None where it is not there."""
+        return self.samples.get((name, frozenset(labels.items())))
+
+    def values(self, name: str, label: str) -> set[str]:
+        """The values of a label."""
+        return {dict(labels).get(label, "") for sample, labels in self.samples if sample == name}
+
+
+def parse_scrape(text: str, time: float) -> Scrape:
+    """Reads the text of a scrape."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    samples = {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    return Scrape(time, samples)
+
+
+def metrics_port(pod: Object) -> int | None:
+    """The port where a gateway's pod serves metrics over HTTP; None where it does not."""
+    ports = {
+        port.get("name"): int(port["containerPort"])
+        for container in pod["spec"]["containers"]
+        for port in container.get("ports", [])
+    }
+    return next((ports[name] for name in _PORTS if name in ports), None)
+
+
+def scrapable(pods: Iterable[Object]) -> dict[str, int]:
+    """The gateways that can be asked: their ports by their names."""
+    running = [
+        pod
+        for pod in pods
+        if pod["metadata"].get("labels", {}).get(names.ROLE) == names.GATEWAY
+        and pod.get("status", {}).get("phase") == "Running"
+    ]
+    ports = {pod["metadata"]["name"]: metrics_port(pod) for pod in running}
+    return {name: port for name, port in ports.items() if port is not None}
+
+
+def top_view(
+    deployment: Object, pods: Iterable[Object], before: Mapping[str, Scrape], now: Mapping[str, Scrape]
+) -> TopView:
+    """What they are doing. before, now: scrapes by gateway; rates need both."""
+    pods, meta = list(pods), deployment["metadata"]
+    found = gateways(pods)
+    loads = tuple(
+        GatewayLoad(
+            pod=pod.name,
+            node=pod.node,
+            running=_whole(now.get(pod.name), "vajra_running_sequences"),
+            waiting=_whole(now.get(pod.name), "vajra_queue_depth"),
+            requests_rate=_rate(before.get(pod.name), now.get(pod.name), ("vajra_requests_total",)),
+            tokens_rate=_rate(before.get(pod.name), now.get(pod.name), _TOKENS),
+        )
+        for pod in found
+    )
+    return TopView(
+        name=meta["name"],
+        namespace=meta["namespace"],
+        replicas=tuple(_replicas(pods, deployment, list(now.values()))),
+        gateways=loads,
+        notes=tuple(_notes(pods, loads)),
+    )
+
+
+def _replicas(pods: Sequence[Object], deployment: Object, scrapes: Sequence[Scrape]) -> Iterable[ReplicaLoad]:
+    """Every gateway asks every replica; the first that has an answer is taken."""
+    for group in replicas(pods, deployment.get("status", {})):
+        leader = group.pods[0]
+        found: tuple[Scrape, str] | None = None
+        for scrape in scrapes:
+            for address in scrape.values("vajra_kv_blocks", "replica"):
+                serving = scrape.of("vajra_kv_blocks", replica=address)
+                if leader.address and address.rpartition(":")[0].strip("[]") == leader.address and serving:
+                    found = found or (scrape, address)
+
+        def number(name: str, found: tuple[Scrape, str] | None = found) -> int | None:
+            value = None if found is None else found[0].of(name, replica=found[1])
+            return None if value is None else int(value)
+
+        yield ReplicaLoad(
+            replica=group.replica,
+            pod=leader.name,
+            node=leader.node,
+            state=leader.phase,
+            running=number("vajra_replica_running_sequences"),
+            waiting=number("vajra_replica_waiting_sequences"),
+            kv_blocks_used=number("vajra_kv_blocks_used"),
+            kv_blocks=number("vajra_kv_blocks"),
+        )
+
+
+def _notes(pods: Sequence[Any], loads: Sequence[GatewayLoad]) -> Iterable[str]:
+    if not loads:
+        yield "there are no gateways, and only they tell what replicas do: see `kubectl vajra why`"
+    elif not scrapable(pods):
+        yield "no gateway serves metrics: set networking.openAIPort, whose port has them, too"
+    elif silent := [load.pod for load in loads if load.running is None]:
+        yield f"these did not answer: {', '.join(silent)}"
+
+
+def _whole(scrape: Scrape | None, name: str) -> int | None:
+    return None if scrape is None else int(scrape.sum(name))
+
+
+def _rate(before: Scrape | None, now: Scrape | None, counters: Sequence[str]) -> float | None:
+    """None without two scrapes of the same process."""
+    if before is None or now is None or now.time <= before.time:
+        return None
+    more = sum(now.sum(counter) - before.sum(counter) for counter in counters)
+    return more / (now.time - before.time) if more >= 0 else None
