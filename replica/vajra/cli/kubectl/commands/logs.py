@@ -43,7 +43,8 @@ def logs(
       kubectl vajra logs llama --gateway --tail 20
     """
     from vajra.cli.kubectl.cluster import Cluster
-    from vajra.cli.kubectl.views.logs import gateway_pods, pod_of_rank
+    from vajra.cli.kubectl.views.logs import gateway_pods, has_begun, pod_of_rank
+    from vajra.cli.kubectl.views.pods import pod_view
 
     if gateway and (rank is not None or replica is not None):
         raise CommandError("--gateway has no ranks and replicas: leave --rank and --replica out", USAGE)
@@ -51,6 +52,8 @@ def logs(
     deployment = cluster.deployment(name)
     pods = cluster.find("pods", name)
     found = gateway_pods(pods) if gateway else [pod_of_rank(pods, deployment["spec"], rank or 0, replica)]
+    if not any(has_begun(pod) for pod in found):
+        raise CommandError(f"there is no log yet: {pod_view(found[0]).message}")
     options = ["--follow"] if follow else []
     options += ["--previous"] if previous else []
     options += [] if tail is None else [f"--tail={tail}"]

@@ -96,11 +96,23 @@ def patch_of(settings: list[str]) -> dict[str, Any]:
             parsed = yaml.safe_load(value)
         except yaml.YAMLError:
             raise CommandError(f"--set {setting}: {value!r} is no YAML value", USAGE) from None
+        _check_path(path)
         here = patch
         for section in sections:
             here = here.setdefault(section, {})
         here[key] = parsed
     return patch
+
+
+def _check_path(path: str) -> None:
+    """A patch drops fields that the API server does not know; here they are a mistake."""
+    from vajra.config.errors import did_you_mean
+    from vajra.config.table import row_by_path
+
+    known = row_by_path()
+    if path not in known and not path.startswith("spec.podTemplate."):
+        hint = did_you_mean(path, known) or "kubectl explain vd.spec shows all fields"
+        raise CommandError(f"--set {path}: there is no such field; {hint}", USAGE)
 
 
 def _applied(cluster: Cluster, file: str, *, server_side: bool) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from vajra.operator.reasons import Reason
 _MOST_ACTS: Final = 16
 _HEADLINES: Final = {
     NONE: "nothing changes",
-    "Live": "Live: no pod starts again",
+    "Live": "Live: no pod starts again for it",
     "Recreate": "Recreate: replicas roll to another revision",
     CREATE: "Create: it is new",
     REFUSED: "Refused: the API server takes it, the operator does not; what runs goes on as it is",
@@ -60,8 +60,11 @@ def _course(view: ChangeView, course: Rehearsal) -> Iterator[str]:
         if len(course.acts) > len(acts) or not course.complete:
             left = len(course.acts) - len(acts)
             yield f"      … and {left if course.complete else f'more than {left}'} acts in the same way"
-    if course.gateways:
-        yield f"  gateways go over to {course.gateways}, a new one before an old one"
+    gateways = course.gateways
+    if gateways.pods_before != gateways.pods_after:
+        yield f"gateways   {gateways.pods_before} → {gateways.pods_after}"
+    elif gateways.revision_before != gateways.revision_after:
+        yield f"gateways   {gateways.pods_after}, go over to {gateways.revision_after}, a new one before an old one"
     if course.staying:
         yield f"{count(len(course.staying), 'replica')} of another revision: {_held(course)}"
 

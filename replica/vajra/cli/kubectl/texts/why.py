@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from vajra.cli.kubectl.texts.table import age
 from vajra.cli.kubectl.views.why import WhyView
 
+_MOST_PODS = 8
+
 
 def why_text(view: WhyView, now: float) -> str:
     """One screen."""
@@ -25,8 +27,10 @@ def _lines(view: WhyView, now: float) -> Iterator[str]:
             yield f"  $ {view.command}"
     if view.pods:
         yield "pods that do not serve:"
-        for pod in view.pods:
+        for pod in view.pods[:_MOST_PODS]:
             said = pod.message if pod.message.startswith(f"pod {pod.name}") else f"pod {pod.name}: {pod.message}"
             yield f"  {pod.phase}: {said}" + (f"; last time {pod.last_end}" if pod.last_end else "")
+        if len(view.pods) > _MOST_PODS:
+            yield f"  and {len(view.pods) - _MOST_PODS} more: kubectl vajra status {view.name}"
     for note in view.notes:
         yield f"note: {note}"

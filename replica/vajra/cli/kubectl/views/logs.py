@@ -11,7 +11,7 @@ from vajra.operator.planning import names
 
 
 def pod_of_rank(pods: Iterable[Object], spec: Object, rank: int, replica: int | None) -> dict[str, Any]:
-    """The pod of a replica, without one of the lowest, that holds a rank. Raises CommandError, which says what there is."""
+    """The pod of a replica (left out: the lowest) that holds a rank. Raises CommandError, which says what there is."""
     groups: dict[int, list[Object]] = {}
     for pod in pods:
         labels = pod["metadata"].get("labels", {})
@@ -36,6 +36,13 @@ def gateway_pods(pods: Iterable[Object]) -> list[dict[str, Any]]:
     if not found:
         raise CommandError("there are no gateways: `kubectl vajra why` says why")
     return found
+
+
+def has_begun(pod: Object) -> bool:
+    """Whether a container of the pod has ever run."""
+    status = pod.get("status", {})
+    containers = status.get("containerStatuses", [])
+    return status.get("phase") != "Pending" or any(each.get("restartCount") or "waiting" not in each.get("state", {}) for each in containers)
 
 
 def container_of(pod: Object) -> str:

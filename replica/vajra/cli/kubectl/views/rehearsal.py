@@ -43,8 +43,18 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Gateways:
+    """Their pods and revision, before and after."""
+
+    pods_before: int
+    pods_after: int
+    revision_before: str
+    revision_after: str
+
+
+@dataclass(frozen=True)
 class Rehearsal:
-    """What happens. complete: whether it was played to its end. gateways: the revision that they go over to, if any.
+    """What happens. complete: whether it was played to its end.
 
     staying: replicas that keep another revision than the newest. status: as it will be in the end.
     """
@@ -53,7 +63,7 @@ class Rehearsal:
     replicas: Span
     serving: Span
     gpus: Span
-    gateways: str
+    gateways: Gateways
     staying: tuple[int, ...]
     complete: bool
     status: Object
@@ -64,7 +74,7 @@ def rehearse(deployment: Object, children: Iterable[Object], now: float) -> Rehe
     world = _World(copy.deepcopy(dict(deployment)), now)
     for child in children:
         world.objects[child["kind"], child["metadata"]["name"]] = copy.deepcopy(dict(child))
-    before = world.gateway_revision()
+    pods_before, revision_before = world.gateways()
     told: list[Object] = []
     acts: list[Act] = []
     complete = False
@@ -76,14 +86,14 @@ def rehearse(deployment: Object, children: Iterable[Object], now: float) -> Rehe
         if not (moved or any(isinstance(action, _TELLING) for action in made.actions)):
             complete = True
             break
-    after = world.gateway_revision()
+    pods_after, revision_after = world.gateways()
     update = told[-1].get("updateRevision", "")
     return Rehearsal(
         acts=tuple(acts),
         replicas=_span(told, "replicas"),
         serving=_span(told, "readyReplicas"),
         gpus=_span(told, "gpus"),
-        gateways=after if after != before else "",
+        gateways=Gateways(pods_before, pods_after, revision_before, revision_after),
         staying=tuple(sorted(replica for replica, revision in world.revisions().items() if revision != update)),
         complete=complete,
         status=told[-1],
@@ -121,12 +131,13 @@ class _World:
         rolled = self._roll_gateways()
         return bool(gone or self.leaving or new or rolled)
 
-    def gateway_revision(self) -> str:
-        """Of the Deployment's template; empty where there is none."""
+    def gateways(self) -> tuple[int, str]:
+        """How many pods and which revision their Deployment asks for; (0, "") where there is none."""
         for (kind, _), item in self.objects.items():
             if kind == "Deployment":
-                return str(item["spec"]["template"]["metadata"]["labels"].get(names.REVISION, ""))
-        return ""
+                labels = item["spec"]["template"]["metadata"]["labels"]
+                return int(item["spec"].get("replicas", 1)), str(labels.get(names.REVISION, ""))
+        return 0, ""
 
     def revisions(self) -> dict[int, str]:
         """The replicas' revisions."""

@@ -86,7 +86,7 @@ def _first(deployment: Object, events: Sequence[Object], leases: Sequence[Object
         if (idle := operators.nobody_leads(leases, now)) is not None:
             return _Finding(OPERATOR_NOT_RUNNING, idle)
         if not observed:
-            return _Finding(OPERATOR_BEHIND, _behind(deployment, leases))
+            return _unseen(deployment, leases)
     accepted = condition_of(deployment, "Accepted")
     if accepted.get("status") == "False":
         return _Finding(accepted["reason"], accepted["message"])
@@ -96,16 +96,16 @@ def _first(deployment: Object, events: Sequence[Object], leases: Sequence[Object
     return _Finding(ready["reason"], ready["message"])
 
 
-def _behind(deployment: Object, leases: Sequence[Object] | None) -> str:
+def _unseen(deployment: Object, leases: Sequence[Object] | None) -> _Finding:
     generation = deployment["metadata"]["generation"]
     seen = deployment.get("status", {}).get("observedGeneration")
     what = f"its newest spec, generation {generation}"
     said = f"no operator has seen {what}" + (f"; the status is of generation {seen}" if seen else "")
     if leases is None:
-        return f"{said}. Whether one runs cannot be told: this user may not see Leases"
-    if not leases:
-        return f"{said}, and there is no sign of one: is it installed?"
-    return said
+        said = f"{said}. Whether one runs cannot be told: this user may not see Leases"
+    elif not leases:
+        return _Finding(OPERATOR_NOT_RUNNING, f"{said}, and there is no Lease of one: is it installed?")
+    return _Finding(OPERATOR_BEHIND, said)
 
 
 def _refused(events: Sequence[Object], now: float) -> _Finding | None:
