@@ -122,9 +122,12 @@ def undo(
     cluster = Cluster(namespace, context, kubeconfig)
     deployment = cluster.deployment(name)
     patch = way_back(deployment, chosen(deployment, _history(cluster, deployment), to_revision))
-    show(judge(cluster, cluster.merge(name, patch, "--dry-run=server")), change_text, output)
+    view = judge(cluster, cluster.merge(name, patch, "--dry-run=server"))
+    show(view, change_text, output)
     if not dry_run:
         cluster.merge(name, patch)
+        if output is Format.text:
+            print(f"done: kubectl vajra rollout status {name} --watch  follows it")
 
 
 @app.command()

@@ -10,13 +10,13 @@ from vajra.cli.kubectl.texts.table import table
 from vajra.cli.kubectl.views.change import CREATE, NONE, REFUSED, ChangeView
 from vajra.cli.kubectl.views.rehearsal import Act, Rehearsal, Span
 from vajra.cli.kubectl.words import count
-from vajra.operator.reasons import Reason
+from vajra.config import Change
 
 _MOST_ACTS: Final = 16
 _HEADLINES: Final = {
     NONE: "nothing changes",
-    "Live": "Live: no pod starts again for it",
-    "Recreate": "Recreate: replicas roll to another revision",
+    Change.LIVE: "Live: no pod starts again",
+    Change.RECREATE: "Recreate: replicas roll to another revision",
     CREATE: "Create: it is new",
     REFUSED: "Refused: the API server takes it, the operator does not; what runs goes on as it is",
 }
@@ -28,7 +28,7 @@ def change_text(view: ChangeView) -> str:
 
 
 def _lines(view: ChangeView) -> Iterator[str]:
-    yield f"{view.namespace}/{view.name}  {_HEADLINES[view.impact]}"
+    yield f"{view.namespace}/{view.name}  {_headline(view)}"
     if view.impact == REFUSED:
         yield f"  {view.reason}: {view.message}"
     if view.changes:
@@ -38,6 +38,12 @@ def _lines(view: ChangeView) -> Iterator[str]:
     if view.rehearsal is not None:
         yield ""
         yield from _course(view, view.rehearsal)
+
+
+def _headline(view: ChangeView) -> str:
+    if view.impact == Change.LIVE and view.rehearsal is not None and view.rehearsal.acts:
+        return "Live: it takes no other pods, and yet replicas come or leave"
+    return _HEADLINES[view.impact]
 
 
 def _course(view: ChangeView, course: Rehearsal) -> Iterator[str]:
@@ -66,14 +72,7 @@ def _course(view: ChangeView, course: Rehearsal) -> Iterator[str]:
     elif gateways.revision_before != gateways.revision_after:
         yield f"gateways   {gateways.pods_after}, go over to {gateways.revision_after}, a new one before an old one"
     if course.staying:
-        yield f"{count(len(course.staying), 'replica')} of another revision: {_held(course)}"
-
-
-def _held(course: Rehearsal) -> str:
-    for condition in course.status["conditions"]:
-        if condition["type"] == "Progressing" and condition["reason"] in (Reason.PAUSED, Reason.PARTITIONED):
-            return str(condition["message"])
-    return "the rollout waits for replicas that do not serve"
+        yield f"{count(len(course.staying), 'replica')} of another revision: {course.held}"
 
 
 def _act(act: Act, drain_seconds: int) -> str:

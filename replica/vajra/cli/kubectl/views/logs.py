@@ -42,7 +42,9 @@ def has_begun(pod: Object) -> bool:
     """Whether a container of the pod has ever run."""
     status = pod.get("status", {})
     containers = status.get("containerStatuses", [])
-    return status.get("phase") != "Pending" or any(each.get("restartCount") or "waiting" not in each.get("state", {}) for each in containers)
+    return status.get("phase") != "Pending" or any(
+        each.get("restartCount") or "waiting" not in each.get("state", {}) for each in containers
+    )
 
 
 def container_of(pod: Object) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from vajra.cli.kubectl.views.pods import Object
 from vajra.operator.model import Action, Apply, Create, Delete, Observed, Plan, Settings, UpdateConfig
 from vajra.operator.planning import clock, names, plan
+from vajra.operator.reasons import Reason
 
 MOST_TICKS: Final = 300  # enough for a hundred replicas; more are begun in the same way
 _TELLING: Final = (Apply, Create, Delete)
@@ -56,7 +57,7 @@ class Gateways:
 class Rehearsal:
     """What happens. complete: whether it was played to its end.
 
-    staying: replicas that keep another revision than the newest. status: as it will be in the end.
+    staying: replicas that keep another revision than the newest; held: why they do.
     """
 
     acts: tuple[Act, ...]
@@ -64,9 +65,9 @@ class Rehearsal:
     serving: Span
     gpus: Span
     gateways: Gateways
-    staying: tuple[int, ...]
     complete: bool
-    status: Object
+    staying: tuple[int, ...]
+    held: str
 
 
 def rehearse(deployment: Object, children: Iterable[Object], now: float) -> Rehearsal:
@@ -88,15 +89,16 @@ def rehearse(deployment: Object, children: Iterable[Object], now: float) -> Rehe
             break
     pods_after, revision_after = world.gateways()
     update = told[-1].get("updateRevision", "")
+    staying = tuple(sorted(replica for replica, revision in world.revisions().items() if revision != update))
     return Rehearsal(
         acts=tuple(acts),
         replicas=_span(told, "replicas"),
         serving=_span(told, "readyReplicas"),
         gpus=_span(told, "gpus"),
         gateways=Gateways(pods_before, pods_after, revision_before, revision_after),
-        staying=tuple(sorted(replica for replica, revision in world.revisions().items() if revision != update)),
         complete=complete,
-        status=told[-1],
+        staying=staying,
+        held=_held(told[-1]) if staying else "",
     )
 
 
@@ -215,6 +217,13 @@ def _act(pod: Object, *, comes: bool) -> Act | None:
     if labels.get(names.POD) != "0":
         return None
     return Act(comes, int(labels[names.REPLICA]), labels[names.REVISION], int(labels[names.PODS]))
+
+
+def _held(status: Object) -> str:
+    for condition in status.get("conditions", []):
+        if condition["type"] == "Progressing" and condition["reason"] in (Reason.PAUSED, Reason.PARTITIONED):
+            return str(condition["message"])
+    return "the rollout waits for replicas that do not serve"
 
 
 def _span(told: list[Object], number: str) -> Span:

@@ -25,9 +25,9 @@ _LATELY_SECONDS = 600.0  # an event that is older tells of something else
 
 @dataclass(frozen=True)
 class WhyView:
-    """The answer. reason: of the operator's closed list, or one of `views.steps`. since: of when Ready is False.
+    """The answer. reason: of the operator's closed list, or one of `views.steps`.
 
-    pods: those that do not serve, of which each says why. notes: what is worth knowing beside.
+    since: when Ready became what it is, where that is the reason. pods: those that do not serve, of which each says why. notes: what is worth knowing beside.
     """
 
     name: str
@@ -68,7 +68,7 @@ def why_view(
         ready=first.reason == Reason.SERVING,
         reason=first.reason,
         message=first.message,
-        since=condition.get("lastTransitionTime"),
+        since=condition.get("lastTransitionTime") if condition.get("reason") == first.reason else None,
         next_step=step.what,
         command=_command(step, meta["name"], first.message, unwell or found),
         pods=unwell,
