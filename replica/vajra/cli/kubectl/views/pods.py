@@ -9,6 +9,7 @@ from typing import Any
 from vajra.operator.planning import names
 from vajra.operator.planning.blocking import why_pod_not_ready
 from vajra.operator.planning.pods import Pod, pod_of
+from vajra.operator.reasons import Reason
 
 Object = Mapping[str, Any]
 
@@ -113,6 +114,8 @@ def _phase(pod: Pod) -> tuple[str, str]:
     if pod.ready:
         return "Serving", ""
     blocking = why_pod_not_ready(pod, {}, "nvidia.com/gpu")
+    if blocking.reason is Reason.STARTING:  # only the operator asks processes how far they are
+        return blocking.reason.value, "its process has started and does not serve yet"
     return blocking.reason.value, blocking.message
 
 

@@ -27,7 +27,8 @@ _LATELY_SECONDS = 600.0  # an event that is older tells of something else
 class WhyView:
     """The answer. reason: of the operator's closed list, or one of `views.steps`.
 
-    since: when Ready became what it is, where that is the reason. pods: those that do not serve, of which each says why. notes: what is worth knowing beside.
+    since: when Ready became what it is, where that is the reason. pods: those that do not serve, of which each says
+    why. notes: what is worth knowing beside.
     """
 
     name: str
