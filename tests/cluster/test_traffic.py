@@ -5,6 +5,7 @@ The tests follow one another: each begins with what the one before left, two rep
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -17,6 +18,7 @@ from tests.cluster.cluster import Cluster, nodes, partition
 from tests.cluster.deployed import NAME
 from tests.cluster.images import MODEL
 from tests.cluster.overflow import overflowing
+from tests.cluster.plugin import Plugin
 from tests.cluster.prometheus import Prometheus
 from tests.cluster.served import GATEWAY, LEADER, SPEC, Served
 from tests.cluster.traffic import Counts, Traffic
@@ -157,6 +159,29 @@ def test_scaling_takes_no_request_along(served: Served) -> None:
             served.kubectl("scale", f"vajradeployment/{NAME}", f"--replicas={replicas}")
             served.wait_ready()
     expect_no_failure(counts, "scaled to 3, 1, 2")
+
+
+def test_the_plugin_reads_logs_and_numbers_and_takes_a_replica_out(served: Served) -> None:
+    plugin = Plugin(served.kubectl)
+    assert "listening on" in plugin("logs", NAME, "--rank", "0", "--replica", "1")
+    assert {json.loads(line)["pod"] for line in plugin("logs", NAME, "--gateway", "-o", "json").splitlines()} == {
+        pod["metadata"]["name"] for pod in served.pods(GATEWAY).values()
+    }
+
+    def busy() -> None:
+        top = plugin.json("top", NAME)
+        assert sum(each["running"] for each in top["replicas"]) > 0
+        assert sum(each["tokensRate"] for each in top["gateways"]) > 0
+        assert all(each["kvBlocks"] > each["kvBlocksUsed"] >= 0 for each in top["replicas"])
+        assert top["notes"] == []
+
+    eventually(busy)
+    before = served.pods(LEADER)
+    with served.traffic.during() as counts:
+        assert plugin("drain", NAME, "1").splitlines()[-1].startswith("Serving: replica 1 has left")
+        served.wait_ready()
+    assert len(served.pods(LEADER).keys() & before.keys()) == 1
+    expect_no_failure(counts, "kubectl vajra drain")
 
 
 def test_a_node_that_is_lost_takes_only_its_gateways_streams_along(cluster: Cluster, served: Served) -> None:

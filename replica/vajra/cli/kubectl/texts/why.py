@@ -25,12 +25,13 @@ def _lines(view: WhyView, now: float) -> Iterator[str]:
         yield f"next: {view.next_step}"
         if view.command:
             yield f"  $ {view.command}"
-    if view.pods:
+    others = [pod for pod in view.pods if pod.message != view.message]
+    if others:
         yield "pods that do not serve:"
-        for pod in view.pods[:_MOST_PODS]:
+        for pod in others[:_MOST_PODS]:
             said = pod.message if pod.message.startswith(f"pod {pod.name}") else f"pod {pod.name}: {pod.message}"
             yield f"  {pod.phase}: {said}" + (f"; last time {pod.last_end}" if pod.last_end else "")
-        if len(view.pods) > _MOST_PODS:
-            yield f"  and {len(view.pods) - _MOST_PODS} more: kubectl vajra status {view.name}"
+        if len(others) > _MOST_PODS:
+            yield f"  and {len(others) - _MOST_PODS} more: kubectl vajra status {view.name}"
     for note in view.notes:
         yield f"note: {note}"

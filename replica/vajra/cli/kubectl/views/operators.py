@@ -35,6 +35,4 @@ def nobody_leads(leases: Sequence[Mapping[str, Any]] | None, now: float) -> str 
 def event_time(event: Mapping[str, Any]) -> float:
     """When an event was seen last, in seconds since the epoch."""
     last = (event.get("series") or {}).get("lastObservedTime")
-    times = (last, event.get("deprecatedLastTimestamp"), event.get("lastTimestamp"), event.get("eventTime"))
-    time = next((each for each in times if each), event["metadata"]["creationTimestamp"])
-    return clock.seconds(time)
+    return clock.seconds(last or event.get("eventTime") or event["metadata"]["creationTimestamp"])
