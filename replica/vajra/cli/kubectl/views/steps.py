@@ -96,6 +96,6 @@ OWN_STEPS: Final = {
     OPERATOR_BEHIND: Step("wait; when it lasts, read the operator's log", _OPERATOR_LOG),
     DELETING: Step("wait until its pods have gone", "kubectl get pods -l vajra.ai/deployment={name}"),
     "FailedApply": Step("take away what the message says is in the way", "kubectl describe vd {name}"),
-    "FailedCreate": Step("take away what the message says is in the way: a quota, a policy, a name", _EDIT),
+    "FailedCreate": Step("take away what the message says is in the way", _EDIT),
     "FailedDelete": Step("give the operator the right that the message names", "kubectl describe vd {name}"),
 }
