@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from vajra.cli.errors import CommandError
 from vajra.cli.kubectl.faults import KubectlError, fault_of, not_found
+from vajra.config.crd import GROUP, PLURAL
+from vajra.operator.planning import names
 
-Object = Mapping[str, Any]
-
-RESOURCE: Final = "vajradeployments.vajra.ai"
-LABEL: Final = "vajra.ai/deployment"  # on everything that belongs to a VajraDeployment; its value is the name
-MANAGER: Final = "--field-manager=kubectl-vajra"
+RESOURCE: Final = f"{PLURAL}.{GROUP}"
+_MANAGER: Final = "--field-manager=kubectl-vajra"
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,19 @@ class Cluster:
 
     def find(self, kinds: str, name: str, *options: str) -> list[dict[str, Any]]:
         """Objects of kinds (`pods,configmaps`) that belong to a VajraDeployment."""
-        return self._items("get", kinds, "--selector", f"{LABEL}={name}", *options)
+        return self._items("get", kinds, "--selector", f"{names.DEPLOYMENT}={name}", *options)
 
     def items(self, kind: str, *options: str) -> list[dict[str, Any]]:
         """Objects of a kind, by kubectl's own options."""
         return self._items("get", kind, *options)
 
-    def merge(self, name: str, patch: Object, *options: str) -> dict[str, Any]:
-        """The VajraDeployment after a merge patch."""
-        return self.json("patch", RESOURCE, name, "--type=merge", MANAGER, "--patch", json.dumps(patch), *options)
+    def merge(self, name: str, patch: Mapping[str, Any], *options: str) -> dict[str, Any]:
+        """The VajraDeployment after a JSON merge patch."""
+        return self._patch("merge", name, patch, options)
+
+    def edit(self, name: str, patch: Sequence[Mapping[str, Any]], *options: str) -> dict[str, Any]:
+        """The VajraDeployment after a JSON patch: operations, of which all are carried out, or none."""
+        return self._patch("json", name, patch, options)
 
     def raw(self, path: str, *options: str) -> str:
         """What the API server answers to a GET."""
@@ -73,6 +77,7 @@ class Cluster:
             raise _no_kubectl() from None
         if done.returncode != 0:
             raise fault_of(done.stderr.strip() or done.stdout.strip(), self.namespace)
+        print(done.stderr, end="", file=sys.stderr)  # its warnings
         return done.stdout
 
     def open(self, *arguments: str) -> subprocess.Popen[str]:
@@ -83,6 +88,9 @@ class Cluster:
             )
         except FileNotFoundError:
             raise _no_kubectl() from None
+
+    def _patch(self, kind: str, name: str, patch: object, options: Sequence[str]) -> dict[str, Any]:
+        return self.json("patch", RESOURCE, name, f"--type={kind}", _MANAGER, "--patch", json.dumps(patch), *options)
 
     def _items(self, *arguments: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.json(*arguments)["items"]

@@ -1,10 +1,12 @@
-"""Options that the commands share: kubectl's own, under its names."""
+"""What the commands share: kubectl's own options under its names, and an exit code."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
+
+NOT_READY: Final = 3  # exit code: nothing failed, and it is not as it should be yet
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the VajraDeployment.")]
 NamespaceOption = Annotated[

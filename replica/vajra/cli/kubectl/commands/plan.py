@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def plan(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Name of the VajraDeployment, with --set instead of -f.")
+        str | None, typer.Argument(metavar="NAME", help="Name of the VajraDeployment, with --set instead of -f.")
     ] = None,
     file: Annotated[
         str | None, typer.Option("-f", "--file", metavar="FILE", help="A manifest, or a folder of them; - reads stdin.")
@@ -119,12 +119,16 @@ def _applied(cluster: Cluster, file: str, *, server_side: bool) -> list[dict[str
     """The VajraDeployments of a file as the API server would store them."""
     import sys
 
+    from vajra.config import KIND
+
     text = sys.stdin.read() if file == "-" else None
     options = ["--server-side"] if server_side else []
     answer = cluster.json("apply", "--filename", file, "--dry-run=server", *options, stdin=text)
     objects = answer["items"] if answer["kind"] == "List" else [answer]
-    found = [each for each in objects if each["kind"] == "VajraDeployment"]
+    found = [each for each in objects if each["kind"] == KIND]
+    others = ", ".join(f"{each['kind']}/{each['metadata']['name']}" for each in objects if each["kind"] != KIND)
     if not found:
-        kinds = ", ".join(sorted({each["kind"] for each in objects}))
-        raise CommandError(f"{file} has no VajraDeployment, but: {kinds}", USAGE)
+        raise CommandError(f"{file} has no VajraDeployment, but: {others}", USAGE)
+    if others:
+        print(f"not judged: {others}", file=sys.stderr)
     return found

@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vajra.cli.errors import USAGE, CommandError
-from vajra.cli.kubectl.options import ContextOption, KubeconfigOption, NameArgument, NamespaceOption, WatchOption
+from vajra.cli.kubectl.options import (
+    NOT_READY,
+    ContextOption,
+    KubeconfigOption,
+    NameArgument,
+    NamespaceOption,
+    WatchOption,
+)
 from vajra.cli.output import Format, FormatOption
 
 if TYPE_CHECKING:
     from vajra.cli.kubectl.cluster import Cluster
     from vajra.cli.kubectl.views.rollout import RevisionView
-
-NOT_COMPLETE = 3
 
 app = typer.Typer(help="Look at a rollout, hold it, go back.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -52,7 +57,7 @@ def status(
         view = read()
         show(view, rollout_text, output)
     if not view.complete:
-        raise typer.Exit(NOT_COMPLETE)
+        raise typer.Exit(NOT_READY)
 
 
 @app.command()
@@ -122,10 +127,10 @@ def undo(
     cluster = Cluster(namespace, context, kubeconfig)
     deployment = cluster.deployment(name)
     patch = way_back(deployment, chosen(deployment, _history(cluster, deployment), to_revision))
-    view = judge(cluster, cluster.merge(name, patch, "--dry-run=server"))
+    view = judge(cluster, cluster.edit(name, patch, "--dry-run=server"))
     show(view, change_text, output)
     if not dry_run:
-        cluster.merge(name, patch)
+        _write(cluster, deployment, patch)
         if output is Format.text:
             print(f"done: kubectl vajra rollout status {name} --watch  follows it")
 
@@ -166,6 +171,18 @@ def resume(
     from vajra.cli.kubectl.cluster import Cluster
 
     _hold(Cluster(namespace, context, kubeconfig), name, False, output)
+
+
+def _write(cluster: Cluster, deployment: dict[str, Any], patch: list[dict[str, Any]]) -> None:
+    from vajra.cli.kubectl.faults import KubectlError
+
+    meta = deployment["metadata"]
+    try:
+        cluster.edit(meta["name"], patch)
+    except KubectlError:
+        if cluster.deployment(meta["name"])["metadata"]["generation"] == meta["generation"]:
+            raise
+        raise CommandError("the spec has been changed meanwhile, and nothing was done: try again") from None
 
 
 def _hold(cluster: Cluster, name: str, paused: bool, output: Format) -> None:

@@ -12,7 +12,7 @@ from vajra.cli.output import Format, FormatOption
 
 def status(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Name of the VajraDeployment; without it, a table of all.")
+        str | None, typer.Argument(metavar="NAME", help="Name of the VajraDeployment; without it, a table of all.")
     ] = None,
     watch: WatchOption = False,
     output: FormatOption = Format.text,

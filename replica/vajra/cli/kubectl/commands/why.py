@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from vajra.cli.kubectl.options import ContextOption, KubeconfigOption, NameArgument, NamespaceOption
+from vajra.cli.kubectl.options import NOT_READY, ContextOption, KubeconfigOption, NameArgument, NamespaceOption
 from vajra.cli.output import Format, FormatOption
 
 if TYPE_CHECKING:
     from vajra.cli.kubectl.cluster import Cluster
-
-NOT_READY = 3
 
 
 def why(

@@ -63,9 +63,11 @@ def _course(view: ChangeView, course: Rehearsal) -> Iterator[str]:
         acts = course.acts[:_MOST_ACTS]
         for number, act in enumerate(acts, 1):
             yield f"  {number:2}  {_act(act, view.drain_seconds)}"
-        if len(course.acts) > len(acts) or not course.complete:
-            left = len(course.acts) - len(acts)
-            yield f"      … and {left if course.complete else f'more than {left}'} acts in the same way"
+        left = len(course.acts) - len(acts)
+        if not course.complete:
+            yield f"      … and {left} more, and others, in the same way; the numbers above are of these"
+        elif left:
+            yield f"      … and {left} more in the same way"
     gateways = course.gateways
     if gateways.pods_before != gateways.pods_after:
         yield f"gateways   {gateways.pods_before} → {gateways.pods_after}"

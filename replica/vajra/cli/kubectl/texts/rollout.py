@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vajra.cli.kubectl.texts.table import age, table
-from vajra.cli.kubectl.views.rollout import RevisionView, RolloutView
+from vajra.cli.kubectl.views.rollout import ReplicaRevision, RevisionView, RolloutView
 from vajra.cli.kubectl.words import count
 
 
@@ -15,10 +15,7 @@ def rollout_text(view: RolloutView) -> str:
     lines = [f"{view.namespace}/{view.name}  {state}: {view.message}"]
     if view.fields:
         lines.append(f"changed: {', '.join(view.fields)}")
-    rows = [
-        (each.replica, each.revision, "yes" if each.serves else "no", "" if _is_new(view, each.revision) else "old")
-        for each in view.replicas
-    ]
+    rows = [(each.replica, each.revision, "yes" if each.serves else "no", _age(view, each)) for each in view.replicas]
     lines += table(("REPLICA", "REVISION", "SERVES", ""), rows)
     return "\n".join(lines)
 
@@ -33,8 +30,10 @@ def history_text(revisions: Sequence[RevisionView], now: float) -> str:
     return "\n".join(table(("GENERATION", "REVISION", "AGE", "USE", "IMAGE", "CHANGED"), rows))
 
 
-def _is_new(view: RolloutView, revision: str) -> bool:
-    return revision == view.update_revision
+def _age(view: RolloutView, replica: ReplicaRevision) -> str:
+    if view.complete:
+        return ""
+    return "new" if replica.revision == view.update_revision else "old"
 
 
 def _fields(view: RevisionView) -> str:

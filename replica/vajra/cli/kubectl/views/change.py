@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vajra.cli.kubectl.views.pods import Object
 from vajra.cli.kubectl.views.rehearsal import Rehearsal, rehearse
 from vajra.config import Change, ChangedField, VajraDeploymentSpec, changed_fields
-from vajra.config.plain import plain_default
+from vajra.operator.model import Manifest
 from vajra.operator.planning import names
 from vajra.operator.planning.acceptance import accept
 from vajra.operator.planning.history import parse, read_history
@@ -52,7 +51,7 @@ class ChangeView:
     rehearsal: Rehearsal | None
 
 
-def change_view(before: Object | None, after: Object, children: Iterable[Object], now: float) -> ChangeView:
+def change_view(before: Manifest | None, after: Manifest, children: Iterable[Manifest], now: float) -> ChangeView:
     """The impact. before: the object that is there. after: as the API server would store it, its status with it."""
     meta, children = after["metadata"], list(children)
     name = meta["name"]
@@ -82,7 +81,7 @@ def change_view(before: Object | None, after: Object, children: Iterable[Object]
     )
 
 
-def _in_force(name: str, before: Object | None, children: Iterable[Object]) -> VajraDeploymentSpec | None:
+def _in_force(name: str, before: Manifest | None, children: Iterable[Manifest]) -> VajraDeploymentSpec | None:
     """The spec that the operator goes by: the one that is there, or where that was not accepted, the last that was."""
     if before is None:
         return None
@@ -101,4 +100,4 @@ def _field(change: ChangedField) -> FieldChange:
         when = "taken over while the pods run"
     else:
         when = "taken over by a pod when it starts"
-    return FieldChange(change.path, str(change.change), plain_default(change.old), plain_default(change.new), when)
+    return FieldChange(change.path, str(change.change), change.old, change.new, when)

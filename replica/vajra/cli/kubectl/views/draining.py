@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from vajra.cli.errors import USAGE, CommandError
-from vajra.cli.kubectl.views.pods import Object, replicas
+from vajra.cli.kubectl.views.pods import replicas
 from vajra.cli.kubectl.words import count
+from vajra.operator.model import Manifest
 from vajra.operator.planning import names
 
 REFUSED, LEAVING, STARTING, SERVING = "Refused", "Leaving", "Starting", "Serving"
@@ -23,7 +24,7 @@ class DrainView:
     message: str
 
 
-def leader_of(pods: Iterable[Object], replica: int) -> dict[str, Any]:
+def leader_of(pods: Iterable[Manifest], replica: int) -> dict[str, Any]:
     """The pod by which a replica leaves. Raises CommandError, which names the replicas that there are."""
     leaders = {
         int(pod["metadata"]["labels"][names.REPLICA]): pod
@@ -36,7 +37,7 @@ def leader_of(pods: Iterable[Object], replica: int) -> dict[str, Any]:
     return dict(leaders[replica])
 
 
-def eviction(pod: Object) -> dict[str, Any]:
+def eviction(pod: Manifest) -> dict[str, Any]:
     """The eviction of exactly this pod."""
     meta = pod["metadata"]
     return {
@@ -47,7 +48,7 @@ def eviction(pod: Object) -> dict[str, Any]:
     }
 
 
-def drain_view(deployment: Object, pods: Iterable[Object], replica: int, before: Set[str]) -> DrainView:
+def drain_view(deployment: Manifest, pods: Iterable[Manifest], replica: int, before: Set[str]) -> DrainView:
     """How far it is once it has been evicted. before: UIDs of the pods that the replica had."""
     pods = list(pods)
     spec = deployment["spec"]

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from vajra.cli.errors import USAGE, CommandError
-from vajra.cli.kubectl.views.pods import Object, ranks_of
+from vajra.cli.kubectl.views.pods import ranks_of
+from vajra.operator.model import Manifest
 from vajra.operator.planning import names
 
 
-def pod_of_rank(pods: Iterable[Object], spec: Object, rank: int, replica: int | None) -> dict[str, Any]:
+def pod_of_rank(pods: Iterable[Manifest], spec: Manifest, rank: int, replica: int | None) -> dict[str, Any]:
     """The pod of a replica (left out: the lowest) that holds a rank. Raises CommandError, which says what there is."""
-    groups: dict[int, list[Object]] = {}
+    groups: dict[int, list[Manifest]] = {}
     for pod in pods:
         labels = pod["metadata"].get("labels", {})
         if names.REPLICA in labels:
@@ -30,7 +31,7 @@ def pod_of_rank(pods: Iterable[Object], spec: Object, rank: int, replica: int | 
     raise CommandError(f"--rank {rank}: replica {index} has the ranks {', '.join(map(str, there)) or 'none'}", USAGE)
 
 
-def gateway_pods(pods: Iterable[Object]) -> list[dict[str, Any]]:
+def gateway_pods(pods: Iterable[Manifest]) -> list[dict[str, Any]]:
     """The gateways' pods. Raises CommandError when there are none."""
     found = [dict(pod) for pod in pods if pod["metadata"].get("labels", {}).get(names.ROLE) == names.GATEWAY]
     if not found:
@@ -38,7 +39,7 @@ def gateway_pods(pods: Iterable[Object]) -> list[dict[str, Any]]:
     return found
 
 
-def has_begun(pod: Object) -> bool:
+def has_begun(pod: Manifest) -> bool:
     """Whether a container of the pod has ever run."""
     status = pod.get("status", {})
     containers = status.get("containerStatuses", [])
@@ -47,6 +48,6 @@ def has_begun(pod: Object) -> bool:
     )
 
 
-def container_of(pod: Object) -> str:
+def container_of(pod: Manifest) -> str:
     """The container of ours in a pod."""
     return names.WORKER if ranks_of(pod) else names.GATEWAY

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from vajra.operator.model import Manifest
 from vajra.operator.planning import names
 from vajra.operator.planning.blocking import why_pod_not_ready
 from vajra.operator.planning.pods import Pod, pod_of
 from vajra.operator.reasons import Reason
-
-Object = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class ReplicaView:
     pods: tuple[PodView, ...]
 
 
-def pod_view(manifest: Object) -> PodView:
+def pod_view(manifest: Manifest) -> PodView:
     """A pod as it is seen from outside."""
     pod = pod_of(manifest, frozenset())
     phase, message = _phase(pod)
@@ -66,9 +64,9 @@ def pod_view(manifest: Object) -> PodView:
     )
 
 
-def replicas(pods: Iterable[Object], status: Object) -> tuple[ReplicaView, ...]:
+def replicas(pods: Iterable[Manifest], status: Manifest) -> tuple[ReplicaView, ...]:
     """The replicas by index; restarts are what the status has counted."""
-    groups: dict[int, list[Object]] = {}
+    groups: dict[int, list[Manifest]] = {}
     for pod in pods:
         labels = pod["metadata"].get("labels", {})
         if names.REPLICA in labels and names.POD in labels:
@@ -77,13 +75,13 @@ def replicas(pods: Iterable[Object], status: Object) -> tuple[ReplicaView, ...]:
     return tuple(_replica(index, groups[index], counted.get(index, {})) for index in sorted(groups))
 
 
-def gateways(pods: Iterable[Object]) -> tuple[PodView, ...]:
+def gateways(pods: Iterable[Manifest]) -> tuple[PodView, ...]:
     """The gateways' pods."""
     found = [pod for pod in pods if pod["metadata"].get("labels", {}).get(names.ROLE) == names.GATEWAY]
     return tuple(pod_view(pod) for pod in sorted(found, key=lambda pod: str(pod["metadata"]["name"])))
 
 
-def ranks_of(pod: Object) -> list[int]:
+def ranks_of(pod: Manifest) -> list[int]:
     """The ranks that a replica's pod holds, in order; none for a gateway's."""
     for container in pod.get("spec", {}).get("containers", []):
         for variable in container.get("env", []):
@@ -92,7 +90,7 @@ def ranks_of(pod: Object) -> list[int]:
     return []
 
 
-def _replica(index: int, pods: list[Object], counted: Object) -> ReplicaView:
+def _replica(index: int, pods: list[Manifest], counted: Manifest) -> ReplicaView:
     pods.sort(key=lambda pod: int(pod["metadata"]["labels"][names.POD]))
     views = tuple(pod_view(pod) for pod in pods)
     whole = len(pods) == int(pods[0]["metadata"]["labels"].get(names.PODS, len(pods)))
@@ -119,7 +117,7 @@ def _phase(pod: Pod) -> tuple[str, str]:
     return blocking.reason.value, blocking.message
 
 
-def _last_end(containers: Sequence[Object]) -> str:
+def _last_end(containers: Sequence[Manifest]) -> str:
     for container in containers:
         last = container.get("lastState", {}).get("terminated")
         if last:

@@ -1,8 +1,8 @@
 """What the operator will do: its own planner, run on a copy of what is there, in a world where all goes well.
 
-In that world a new pod serves at once and one that leaves is gone a moment later. So the order of the acts is the
-operator's own, and how many replicas there are and serve meanwhile; only which of several equal ones goes first may be
-another, for that depends on their load.
+In that world a new pod serves at once, one that leaves is gone a moment later, and those that are there stay as they
+are. So the order of the acts is the operator's own, and how many replicas there are and serve meanwhile; only which of
+several equal ones goes first may be another, for that depends on their load.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from vajra.cli.kubectl.views.pods import Object
-from vajra.operator.model import Action, Apply, Create, Delete, Observed, Plan, Settings, UpdateConfig
+from vajra.operator.model import Action, Apply, Create, Delete, Manifest, Observed, Plan, Settings, UpdateConfig
 from vajra.operator.planning import clock, names, plan
 from vajra.operator.reasons import Reason
 
@@ -55,9 +54,9 @@ class Gateways:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What happens. complete: whether it was played to its end.
+    """What happens. complete: whether it was played to its end; else the numbers `after` are those so far.
 
-    staying: replicas that keep another revision than the newest; held: why they do.
+    staying: replicas that keep another revision than the newest in the end; held: why they do.
     """
 
     acts: tuple[Act, ...]
@@ -70,13 +69,13 @@ class Rehearsal:
     held: str
 
 
-def rehearse(deployment: Object, children: Iterable[Object], now: float) -> Rehearsal:
+def rehearse(deployment: Manifest, children: Iterable[Manifest], now: float) -> Rehearsal:
     """Plays what follows when a VajraDeployment is so. children: what belongs to it, as the cluster has it."""
     world = _World(copy.deepcopy(dict(deployment)), now)
     for child in children:
         world.objects[child["kind"], child["metadata"]["name"]] = copy.deepcopy(dict(child))
     pods_before, revision_before = world.gateways()
-    told: list[Object] = []
+    told: list[Manifest] = []
     acts: list[Act] = []
     complete = False
     for _ in range(MOST_TICKS):
@@ -89,7 +88,8 @@ def rehearse(deployment: Object, children: Iterable[Object], now: float) -> Rehe
             break
     pods_after, revision_after = world.gateways()
     update = told[-1].get("updateRevision", "")
-    staying = tuple(sorted(replica for replica, revision in world.revisions().items() if revision != update))
+    others = sorted(replica for replica, revision in world.revisions().items() if revision != update)
+    staying = tuple(others) if complete else ()
     return Rehearsal(
         acts=tuple(acts),
         replicas=_span(told, "replicas"),
@@ -121,7 +121,7 @@ class _World:
         return [act for action in made.actions if (act := self._do(action)) is not None]
 
     def live_on(self) -> bool:
-        """A moment passes; whether anything has changed in it."""
+        """A moment passes. Whether anything has changed in it."""
         gone = [key for key, item in self.objects.items() if item["metadata"]["uid"] in self.leaving]
         for key in gone:
             del self.objects[key]
@@ -174,7 +174,7 @@ class _World:
         self.objects[key] = manifest
         return manifest
 
-    def _serving(self, pod: Object) -> dict[str, Any]:
+    def _serving(self, pod: Manifest) -> dict[str, Any]:
         since = clock.rfc3339(self.now)
         running = {"running": {"startedAt": since}}
         containers = [{"name": each["name"], "state": running, "started": True} for each in pod["spec"]["containers"]]
@@ -211,7 +211,7 @@ class _World:
         return _DEFAULT_IMAGE
 
 
-def _act(pod: Object, *, comes: bool) -> Act | None:
+def _act(pod: Manifest, *, comes: bool) -> Act | None:
     """A replica is told of once: when its leader comes or goes."""
     labels = pod["metadata"]["labels"]
     if labels.get(names.POD) != "0":
@@ -219,13 +219,13 @@ def _act(pod: Object, *, comes: bool) -> Act | None:
     return Act(comes, int(labels[names.REPLICA]), labels[names.REVISION], int(labels[names.PODS]))
 
 
-def _held(status: Object) -> str:
+def _held(status: Manifest) -> str:
     for condition in status.get("conditions", []):
         if condition["type"] == "Progressing" and condition["reason"] in (Reason.PAUSED, Reason.PARTITIONED):
             return str(condition["message"])
     return "the rollout waits for replicas that do not serve"
 
 
-def _span(told: list[Object], number: str) -> Span:
+def _span(told: list[Manifest], number: str) -> Span:
     values = [status.get(number, 0) for status in told]
     return Span(values[0], min(values), max(values), values[-1])

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from vajra.cli.errors import USAGE, CommandError
-from vajra.cli.kubectl.views.pods import Object, replicas
+from vajra.cli.kubectl.views.pods import replicas
 from vajra.cli.kubectl.views.status import condition_of, is_observed
 from vajra.config import Change, changed_fields
 from vajra.config.table import leaves
+from vajra.operator.model import Manifest
 from vajra.operator.planning.history import parse, read_history
 from vajra.operator.planning.revision import revision_of
 from vajra.operator.reasons import Reason
@@ -60,7 +61,7 @@ class RevisionView:
     spec: Mapping[str, Any] | None
 
 
-def rollout_view(deployment: Object, pods: Iterable[Object]) -> RolloutView:
+def rollout_view(deployment: Manifest, pods: Iterable[Manifest]) -> RolloutView:
     """How far it is."""
     meta, status = deployment["metadata"], deployment.get("status", {})
     progressing, observed = condition_of(deployment, "Progressing"), is_observed(deployment)
@@ -79,7 +80,7 @@ def rollout_view(deployment: Object, pods: Iterable[Object]) -> RolloutView:
     )
 
 
-def history(deployment: Object, config_map: Object | None) -> list[RevisionView]:
+def history(deployment: Manifest, config_map: Manifest | None) -> list[RevisionView]:
     """The kept revisions, the newest first."""
     name, status = deployment["metadata"]["name"], deployment.get("status", {})
     specs = read_history(config_map).specs
@@ -102,7 +103,7 @@ def history(deployment: Object, config_map: Object | None) -> list[RevisionView]
     return views[::-1]
 
 
-def chosen(deployment: Object, revisions: Sequence[RevisionView], wanted: str | None) -> RevisionView:
+def chosen(deployment: Manifest, revisions: Sequence[RevisionView], wanted: str | None) -> RevisionView:
     """The revision to go back to: by name or generation; else, out of a rollout, the one before it, and otherwise the
     last but one. Raises CommandError."""
     if not revisions:
@@ -125,28 +126,29 @@ def chosen(deployment: Object, revisions: Sequence[RevisionView], wanted: str | 
     return before[0]
 
 
-def way_back(deployment: Object, target: RevisionView) -> dict[str, Any]:
-    """A merge patch of the spec that brings a revision back and leaves live settings as they are.
+def way_back(deployment: Manifest, target: RevisionView) -> list[dict[str, Any]]:
+    """A JSON patch that brings a revision back and leaves live settings as they are; it fails when the spec is not the
+    one of `deployment` any more.
 
     The revision's file names the image that its pods had. Whether it was asked for or the operator's default, the
     revision's name tells. Raises CommandError when this version cannot bring it back.
     """
-    name, spec = deployment["metadata"]["name"], deployment["spec"]
+    meta = deployment["metadata"]
     if target.spec is None:
         raise CommandError(f"the ConfigMap has no file of {target.name}: apply the earlier manifest instead")
     for source in ({key: value for key, value in target.spec.items() if key != "image"}, target.spec):
-        after = _with_recreate_part(spec, source)
-        parsed = parse(name, after)
+        after = _with_recreate_part(deployment["spec"], source)
+        parsed = parse(meta["name"], after)
         if parsed is not None and revision_of(parsed).name == target.name:
-            patch = _merge_patch(spec, after)
-            return {"metadata": {"resourceVersion": deployment["metadata"]["resourceVersion"]}, "spec": patch}
+            same = {"op": "test", "path": "/metadata/generation", "value": meta["generation"]}
+            return [same, {"op": "replace", "path": "/spec", "value": after}]
     raise CommandError(
         f"{target.name} cannot be brought back by this version of the command, which reads its spec otherwise than the "
         "operator that kept it: use the operator's version, or apply the earlier manifest"
     )
 
 
-def _with_recreate_part(spec: Object, source: Mapping[str, Any]) -> dict[str, Any]:
+def _with_recreate_part(spec: Manifest, source: Mapping[str, Any]) -> dict[str, Any]:
     """A spec whose fields of class Recreate are those of another."""
     after = copy.deepcopy(dict(spec))
     for row in leaves():
@@ -179,25 +181,12 @@ def _put(spec: dict[str, Any], path: Sequence[str], value: Any) -> None:
         spec[key] = value
 
 
-def _merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON merge patch from one to the other."""
-    patch: dict[str, Any] = {key: None for key in before if key not in after}
-    for key, value in after.items():
-        old = before.get(key)
-        if isinstance(value, Mapping) and isinstance(old, Mapping):
-            if inner := _merge_patch(old, value):
-                patch[key] = inner
-        elif value != old or key not in before:
-            patch[key] = value
-    return patch
-
-
-def _use(revision: str, status: Object) -> str:
+def _use(revision: str, status: Manifest) -> str:
     uses = {status.get("updateRevision"): "asked for", status.get("currentRevision"): "rolled out"}
     return uses.get(revision, "")
 
 
-def _differences(name: str, before: Object | None, after: Object | None) -> tuple[str, ...] | None:
+def _differences(name: str, before: Manifest | None, after: Manifest | None) -> tuple[str, ...] | None:
     old, new = (None if spec is None else parse(name, spec) for spec in (before, after))
     if old is None or new is None:
         return None

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vajra.cli.kubectl.views.pods import Object, PodView, ReplicaView, gateways, replicas
+from vajra.cli.kubectl.views.pods import PodView, ReplicaView, gateways, replicas
+from vajra.operator.model import Manifest
 
 # What a condition is when nobody needs to hear of it.
 _QUIET: Final = {
@@ -65,7 +66,7 @@ class Row:
     created: str
 
 
-def status_view(deployment: Object, pods: Iterable[Object]) -> StatusView:
+def status_view(deployment: Manifest, pods: Iterable[Manifest]) -> StatusView:
     """How it is, from the object and its pods."""
     meta, spec, status = deployment["metadata"], deployment["spec"], deployment.get("status", {})
     pods = list(pods)
@@ -98,7 +99,7 @@ def status_view(deployment: Object, pods: Iterable[Object]) -> StatusView:
     )
 
 
-def row(deployment: Object) -> Row:
+def row(deployment: Manifest) -> Row:
     """One line of the table of all."""
     meta, status = deployment["metadata"], deployment.get("status", {})
     return Row(
@@ -112,13 +113,13 @@ def row(deployment: Object) -> Row:
     )
 
 
-def is_observed(deployment: Object) -> bool:
+def is_observed(deployment: Manifest) -> bool:
     """Whether the status speaks of the newest spec."""
     seen: Any = deployment.get("status", {}).get("observedGeneration")
     return bool(seen == deployment["metadata"]["generation"])
 
 
-def condition_of(deployment: Object, kind: str) -> Mapping[str, Any]:
+def condition_of(deployment: Manifest, kind: str) -> Mapping[str, Any]:
     """A condition; empty when it is not there."""
     found: Sequence[Mapping[str, Any]] = deployment.get("status", {}).get("conditions", [])
     return next((each for each in found if each["type"] == kind), {})

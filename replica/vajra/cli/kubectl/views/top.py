@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from vajra.cli.kubectl.views.pods import Object, gateways, replicas
+from vajra.cli.kubectl.views.pods import gateways, replicas
+from vajra.operator.model import Manifest
 from vajra.operator.planning import names
 
 _PORTS: Final = ("metrics", "openai")  # names of ports that serve metrics, the best first
@@ -15,7 +16,7 @@ _TOKENS: Final = ("vajra_time_to_first_token_seconds_count", "vajra_inter_token_
 
 @dataclass(frozen=True)
 class ReplicaLoad:
-    """A replica. state: as a gateway sees it; the numbers are None where none has said them."""
+    """A replica. state: of its leader; the numbers are None where no gateway has said them."""
 
     replica: int
     pod: str
@@ -61,14 +62,6 @@ class Scrape:
         """The sum of a sample over its labels."""
         return sum(value for (sample, _), value in self.samples.items() if sample == name)
 
-    def of(self, name: str, **labels: str) -> float | None:
-        """One sample; None where it is not there."""
-        return self.samples.get((name, frozenset(labels.items())))
-
-    def values(self, name: str, label: str) -> set[str]:
-        """The values of a label."""
-        return {dict(labels).get(label, "") for sample, labels in self.samples if sample == name}
-
 
 def parse_scrape(text: str, time: float) -> Scrape:
     """Reads the text of a scrape."""
@@ -82,7 +75,7 @@ def parse_scrape(text: str, time: float) -> Scrape:
     return Scrape(time, samples)
 
 
-def metrics_port(pod: Object) -> int | None:
+def metrics_port(pod: Manifest) -> int | None:
     """The port where a gateway's pod serves metrics over HTTP; None where it does not."""
     ports = {
         port.get("name"): int(port["containerPort"])
@@ -92,20 +85,15 @@ def metrics_port(pod: Object) -> int | None:
     return next((ports[name] for name in _PORTS if name in ports), None)
 
 
-def scrapable(pods: Iterable[Object]) -> dict[str, int]:
+def scrapable(pods: Iterable[Manifest]) -> dict[str, int]:
     """The gateways that can be asked: their ports by their names."""
-    running = [
-        pod
-        for pod in pods
-        if pod["metadata"].get("labels", {}).get(names.ROLE) == names.GATEWAY
-        and pod.get("status", {}).get("phase") == "Running"
-    ]
+    running = (pod for pod in _gateway_pods(pods) if pod.get("status", {}).get("phase") == "Running")
     ports = {pod["metadata"]["name"]: metrics_port(pod) for pod in running}
     return {name: port for name, port in ports.items() if port is not None}
 
 
 def top_view(
-    deployment: Object, pods: Iterable[Object], before: Mapping[str, Scrape], now: Mapping[str, Scrape]
+    deployment: Manifest, pods: Iterable[Manifest], before: Mapping[str, Scrape], now: Mapping[str, Scrape]
 ) -> TopView:
     """What they are doing. before, now: scrapes by gateway; rates need both."""
     pods, meta = list(pods), deployment["metadata"]
@@ -130,40 +118,44 @@ def top_view(
     )
 
 
-def _replicas(pods: Sequence[Object], deployment: Object, scrapes: Sequence[Scrape]) -> Iterable[ReplicaLoad]:
+def _replicas(pods: Sequence[Manifest], deployment: Manifest, scrapes: Sequence[Scrape]) -> Iterable[ReplicaLoad]:
     """Every gateway asks every replica; the first that has an answer is taken."""
     for group in replicas(pods, deployment.get("status", {})):
         leader = group.pods[0]
-        found: tuple[Scrape, str] | None = None
-        for scrape in scrapes:
-            for address in scrape.values("vajra_kv_blocks", "replica"):
-                serving = scrape.of("vajra_kv_blocks", replica=address)
-                if leader.address and address.rpartition(":")[0].strip("[]") == leader.address and serving:
-                    found = found or (scrape, address)
-
-        def number(name: str, found: tuple[Scrape, str] | None = found) -> int | None:
-            value = None if found is None else found[0].of(name, replica=found[1])
-            return None if value is None else int(value)
-
+        numbers = next((found for scrape in scrapes if (found := _numbers(scrape, leader.address))), {})
         yield ReplicaLoad(
             replica=group.replica,
             pod=leader.name,
             node=leader.node,
             state=leader.phase,
-            running=number("vajra_replica_running_sequences"),
-            waiting=number("vajra_replica_waiting_sequences"),
-            kv_blocks_used=number("vajra_kv_blocks_used"),
-            kv_blocks=number("vajra_kv_blocks"),
+            running=numbers.get("vajra_replica_running_sequences"),
+            waiting=numbers.get("vajra_replica_waiting_sequences"),
+            kv_blocks_used=numbers.get("vajra_kv_blocks_used"),
+            kv_blocks=numbers.get("vajra_kv_blocks"),
         )
 
 
-def _notes(pods: Sequence[Any], loads: Sequence[GatewayLoad]) -> Iterable[str]:
+def _numbers(scrape: Scrape, address: str) -> dict[str, int]:
+    """What a gateway says of the replica at an address; empty when it had no answer from there."""
+    found = {
+        name: int(value)
+        for (name, labels), value in scrape.samples.items()
+        if address and dict(labels).get("replica", "").rpartition(":")[0].strip("[]") == address
+    }
+    return found if found.get("vajra_kv_blocks") else {}
+
+
+def _notes(pods: Sequence[Manifest], loads: Sequence[GatewayLoad]) -> Iterable[str]:
     if not loads:
         yield "there are no gateways, and only they tell what replicas do: see `kubectl vajra why`"
-    elif not scrapable(pods):
+    elif all(metrics_port(pod) is None for pod in _gateway_pods(pods)):
         yield "no gateway serves metrics: set networking.openAIPort, whose port has them, too"
     elif silent := [load.pod for load in loads if load.running is None]:
         yield f"these did not answer: {', '.join(silent)}"
+
+
+def _gateway_pods(pods: Iterable[Manifest]) -> list[Manifest]:
+    return [pod for pod in pods if pod["metadata"].get("labels", {}).get(names.ROLE) == names.GATEWAY]
 
 
 def _whole(scrape: Scrape | None, name: str) -> int | None:

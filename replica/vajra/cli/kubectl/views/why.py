@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from vajra.cli.kubectl.views import operators
-from vajra.cli.kubectl.views.pods import Object, PodView, gateways, replicas
+from vajra.cli.kubectl.views.pods import PodView, gateways, replicas
 from vajra.cli.kubectl.views.status import condition_of, is_observed
 from vajra.cli.kubectl.views.steps import (
     DELETING,
@@ -17,6 +17,7 @@ from vajra.cli.kubectl.views.steps import (
     STEPS,
     Step,
 )
+from vajra.operator.model import Manifest
 from vajra.operator.planning import names
 from vajra.operator.reasons import Reason
 
@@ -50,10 +51,10 @@ class _Finding:
 
 
 def why_view(
-    deployment: Object,
-    pods: Iterable[Object],
-    events: Iterable[Object],
-    leases: Sequence[Object] | None,
+    deployment: Manifest,
+    pods: Iterable[Manifest],
+    events: Iterable[Manifest],
+    leases: Sequence[Manifest] | None,
     now: float,
 ) -> WhyView:
     """The answer. events: of the VajraDeployment. leases: the operators'; None: they may not be seen."""
@@ -77,7 +78,7 @@ def why_view(
     )
 
 
-def _first(deployment: Object, events: Sequence[Object], leases: Sequence[Object] | None, now: float) -> _Finding:
+def _first(deployment: Manifest, events: Sequence[Manifest], leases: Sequence[Manifest] | None, now: float) -> _Finding:
     """The first thing in the way, in the order in which they are: nobody acts, it may not be, it is not yet."""
     if "deletionTimestamp" in deployment["metadata"]:
         return _Finding(DELETING, "it is being deleted")
@@ -97,7 +98,7 @@ def _first(deployment: Object, events: Sequence[Object], leases: Sequence[Object
     return _Finding(ready["reason"], ready["message"])
 
 
-def _unseen(deployment: Object, leases: Sequence[Object] | None) -> _Finding:
+def _unseen(deployment: Manifest, leases: Sequence[Manifest] | None) -> _Finding:
     generation = deployment["metadata"]["generation"]
     seen = deployment.get("status", {}).get("observedGeneration")
     what = f"its newest spec, generation {generation}"
@@ -109,7 +110,7 @@ def _unseen(deployment: Object, leases: Sequence[Object] | None) -> _Finding:
     return _Finding(OPERATOR_BEHIND, said)
 
 
-def _refused(events: Sequence[Object], now: float) -> _Finding | None:
+def _refused(events: Sequence[Manifest], now: float) -> _Finding | None:
     """What the API server refused the operator lately."""
     lately = [
         (operators.event_time(event), event["reason"], event.get("note") or event.get("message", ""))
@@ -120,7 +121,7 @@ def _refused(events: Sequence[Object], now: float) -> _Finding | None:
     return _Finding(reason, message) if reason and now - time < _LATELY_SECONDS else None
 
 
-def _replica_and_gateway_pods(pods: Sequence[Object], deployment: Object) -> list[PodView]:
+def _replica_and_gateway_pods(pods: Sequence[Manifest], deployment: Manifest) -> list[PodView]:
     found = [pod for replica in replicas(pods, deployment.get("status", {})) for pod in replica.pods]
     return [*found, *gateways(pods)]
 
@@ -136,7 +137,7 @@ def _command(step: Step, name: str, message: str, pods: Sequence[PodView]) -> st
     return step.command.format(name=name, pod=pod.name, container=container)
 
 
-def _notes(deployment: Object, first: _Finding) -> Iterable[str]:
+def _notes(deployment: Manifest, first: _Finding) -> Iterable[str]:
     """What else does not hold, unless it says the same."""
     for kind, well in (("Available", "True"), ("Degraded", "False"), ("ConfigApplied", "True")):
         condition = condition_of(deployment, kind)
