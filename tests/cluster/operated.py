@@ -87,10 +87,15 @@ def expect_conditions(kubectl: Kubectl, name: str = "llama", **expected: str) ->
 
 def set_ready(kubectl: Kubectl, pod: str, *, ready: bool = True) -> None:
     """Says of a pod what a kubelet would."""
+    kubectl.patch("pod", pod, serving(ready=ready), subresource="status")
+
+
+def serving(*, ready: bool = True) -> dict[str, Any]:
+    """A pod's status, as a patch of it, when its processes run."""
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     state = {"status": "True" if ready else "False", "lastTransitionTime": now}
     conditions = [{"type": kind, **state} for kind in ("Ready", "ContainersReady")]
-    kubectl.patch("pod", pod, {"status": {"phase": "Running", "conditions": conditions}}, subresource="status")
+    return {"status": {"phase": "Running", "conditions": conditions}}
 
 
 def set_all_ready(kubectl: Kubectl) -> None:

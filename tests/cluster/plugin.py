@@ -6,14 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.kubectl import Kubectl, KubectlError
-from tests.cluster.operated import set_ready
+from kubernetes.client import ApiClient, ApiException, CoreV1Api
+from tests.cluster.kubectl import Kubectl
+from tests.cluster.operated import serving
 from tests.cluster.waiting import eventually
 
 from vajra.operator.kinds import LABEL
@@ -116,15 +117,21 @@ def acts_of(kubectl: Kubectl, folder: Path) -> Iterator[Acts]:
             process.kill()
 
 
-def serve_until(kubectl: Kubectl, check: Any) -> None:
-    """Pods come to serve, one after the other, until `check` raises no AssertionError."""
+class Pods:
+    """The pods of `llama`, where nobody runs them."""
 
-    def step() -> None:
-        for pod in kubectl.find("pods", f"{LABEL}=llama"):
-            conditions = pod.get("status", {}).get("conditions", [])
-            if not any(each["type"] == "Ready" and each["status"] == "True" for each in conditions):
-                with suppress(KubectlError):  # it has just gone
-                    set_ready(kubectl, pod["metadata"]["name"])
-        check()
+    def __init__(self, client: ApiClient, namespace: str) -> None:
+        self._core = CoreV1Api(client)
+        self._namespace = namespace
 
-    eventually(step, seconds=90)
+    def serve_until(self, check: Callable[[], object]) -> None:
+        """They come to serve as they are created, until `check` raises no AssertionError."""
+
+        def step() -> None:
+            for pod in self._core.list_namespaced_pod(self._namespace, label_selector=f"{LABEL}=llama").items:
+                if not any(each.type == "Ready" and each.status == "True" for each in pod.status.conditions or ()):
+                    with suppress(ApiException):  # it has just gone
+                        self._core.patch_namespaced_pod_status(pod.metadata.name, self._namespace, serving())
+            check()
+
+        eventually(step, seconds=90)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import time
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kubernetes.client import ApiClient
 from tests.cluster import operator_process
 from tests.cluster.api import Api
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.operated import DEPLOYMENT, expect_conditions, expect_objects, set_all_ready
 from tests.cluster.operator_process import OperatorProcess
-from tests.cluster.plugin import Acts, Plugin, acts_of, serve_until
+from tests.cluster.plugin import Acts, Plugin, Pods, acts_of
 from tests.cluster.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("crd")
@@ -30,6 +31,11 @@ def operator(api: Api, namespace: str, tmp_path: Path) -> Iterator[OperatorProce
 @pytest.fixture
 def plugin(kubectl: Kubectl) -> Plugin:
     return Plugin(kubectl)
+
+
+@pytest.fixture
+def pods(api_client: ApiClient, namespace: str) -> Pods:
+    return Pods(api_client, namespace)
 
 
 def deployment(**spec: Any) -> dict[str, Any]:
@@ -62,23 +68,23 @@ CHANGES: list[tuple[str, dict[str, Any]]] = [
 
 
 def test_what_a_plan_says_is_what_the_operator_does(
-    operator: OperatorProcess, kubectl: Kubectl, plugin: Plugin, tmp_path: Path
+    operator: OperatorProcess, kubectl: Kubectl, plugin: Plugin, pods: Pods, tmp_path: Path
 ) -> None:
     manifest = deployment(replicas=2)
     created = plugin.json("plan", "-f", "-", stdin=json.dumps(manifest))
     assert created["impact"] == "Create"
     with acts_of(kubectl, tmp_path) as acts:
-        carry_out(kubectl, acts, manifest, created)
+        carry_out(kubectl, pods, acts, manifest, created)
         for impact, fields in CHANGES:
             manifest = deployment(**{**manifest["spec"], **fields})
             planned = plugin.json("plan", "-f", "-", stdin=json.dumps(manifest))
             assert planned["impact"] == impact, planned
-            carry_out(kubectl, acts, manifest, planned)
+            carry_out(kubectl, pods, acts, manifest, planned)
         again = plugin.json("plan", "-f", "-", stdin=json.dumps(manifest))
         assert (again["impact"], again["changes"]) == ("None", [])
 
 
-def carry_out(kubectl: Kubectl, acts: Acts, manifest: dict[str, Any], planned: dict[str, Any]) -> None:
+def carry_out(kubectl: Kubectl, pods: Pods, acts: Acts, manifest: dict[str, Any], planned: dict[str, Any]) -> None:
     """Applies it, and compares what comes of it with what was planned."""
     acts.mark()
     apply(kubectl, manifest)
@@ -99,7 +105,7 @@ def carry_out(kubectl: Kubectl, acts: Acts, manifest: dict[str, Any], planned: d
         assert status["updateRevision"] == planned["newRevision"]
         assert status["readyReplicas"] == planned["rehearsal"]["serving"]["after"]
 
-    serve_until(kubectl, at_rest)
+    pods.serve_until(at_rest)
     assert acts.since() == expected
 
 
@@ -145,9 +151,9 @@ def test_why_names_what_is_in_the_way_first(
 
 
 @pytest.mark.usefixtures("operator")
-def test_a_rollout_is_held_seen_and_undone(kubectl: Kubectl, plugin: Plugin) -> None:
+def test_a_rollout_is_held_seen_and_undone(kubectl: Kubectl, plugin: Plugin, pods: Pods) -> None:
     apply(kubectl, deployment(drain={"timeoutSeconds": 7}))
-    serve_until(kubectl, lambda: expect_rest(kubectl))
+    pods.serve_until(lambda: expect_rest(kubectl))
     before = kubectl.get("vajradeployment", "llama")
     assert plugin.json("rollout", "pause", "llama") == {"name": "llama", "paused": True, "changed": True}
     template = {"metadata": {"labels": {"team": "a", "tier": "b"}}}
@@ -160,7 +166,7 @@ def test_a_rollout_is_held_seen_and_undone(kubectl: Kubectl, plugin: Plugin) -> 
     eventually(held)
     assert "resume" in plugin("why", "llama", code=3)
     plugin("rollout", "resume", "llama")
-    serve_until(kubectl, lambda: expect_rest(kubectl))
+    pods.serve_until(lambda: expect_rest(kubectl))
     assert plugin.json("rollout", "status", "llama")["complete"] is True
     newest, oldest = plugin.json("rollout", "history", "llama")
     assert newest["use"] == "rolled out"
@@ -173,7 +179,7 @@ def test_a_rollout_is_held_seen_and_undone(kubectl: Kubectl, plugin: Plugin) -> 
     assert kubectl.get("vajradeployment", "llama")["spec"]["image"] == "another:1"
     kubectl.patch("vajradeployment", "llama", {"spec": {"drain": {"timeoutSeconds": 9}}})
     plugin("rollout", "undo", "llama", "--to-revision", str(oldest["generation"]))
-    serve_until(kubectl, lambda: expect_rest(kubectl))
+    pods.serve_until(lambda: expect_rest(kubectl))
     after = kubectl.get("vajradeployment", "llama")
     assert after["status"]["currentRevision"] == before["status"]["currentRevision"]
     assert after["spec"].pop("drain")["timeoutSeconds"] == 9, "live settings stay"
@@ -207,9 +213,9 @@ def test_status_is_one_screen_and_watching_tells_of_changes(kubectl: Kubectl, pl
 
 
 @pytest.mark.usefixtures("operator")
-def test_a_drain_waits_for_its_turn_and_for_the_successor(kubectl: Kubectl, plugin: Plugin) -> None:
+def test_a_drain_waits_for_its_turn_and_for_the_successor(kubectl: Kubectl, plugin: Plugin, pods: Pods) -> None:
     kubectl.apply(deployment(replicas=2))
-    serve_until(kubectl, lambda: expect_rest(kubectl))
+    pods.serve_until(lambda: expect_rest(kubectl))
     uid = kubectl.get("pod", "llama-0-0")["metadata"]["uid"]
 
     def budgeted() -> None:
@@ -217,18 +223,25 @@ def test_a_drain_waits_for_its_turn_and_for_the_successor(kubectl: Kubectl, plug
 
     eventually(budgeted)
     first = plugin.start("drain", "llama", "1", "-o", "json")
+    assert state(first) in ("Leaving", "Starting")
     second = plugin.start("drain", "llama", "0", "-o", "json")
-    serve_until(kubectl, lambda: ended(first, second))
-    states = [[json.loads(line)["state"] for line in each.communicate()[0].splitlines()] for each in (first, second)]
-    assert [each[-1] for each in states] == ["Serving", "Serving"]
-    assert "Refused" in states[0] + states[1], "they take turns"
+    assert state(second) == "Refused", "one at a time"
+
+    def ended() -> None:
+        assert None not in (first.poll(), second.poll())
+
+    pods.serve_until(ended)
+    for each in (first, second):
+        last = each.communicate()[0].splitlines()[-1]
+        assert (each.returncode, json.loads(last)["state"]) == (0, "Serving")
     assert kubectl.get("pod", "llama-0-0")["metadata"]["uid"] != uid
     assert "allowed: 0, 1" in plugin("drain", "llama", "7", code=2)
 
 
-def ended(*processes: Any) -> None:
-    time.sleep(0.5)  # so that pods take a while to serve
-    assert all(process.poll() is not None for process in processes)
+def state(drain: subprocess.Popen[str]) -> str:
+    """What it says next."""
+    assert drain.stdout is not None
+    return str(json.loads(drain.stdout.readline())["state"])
 
 
 def test_what_is_not_there_is_told_with_what_is(kubectl: Kubectl, plugin: Plugin, api: Api) -> None:
