@@ -30,7 +30,7 @@ _OPTIONS = (
     ("grpc.max_receive_message_length", 64 << 20),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),  # gateways ping every 10 s, give or take
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # gateways ping every 10 s, give or take
     ("grpc.so_reuseport", 0),  # a second replica on the same port is a mistake, not load balancing
 )
 
