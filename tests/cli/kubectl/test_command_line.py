@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[3] / "replica"
 COMMANDS = [
     ["status"], ["why"], ["plan"], ["drain"], ["logs"], ["top"],
     ["rollout", "status"], ["rollout", "history"], ["rollout", "undo"], ["rollout", "pause"], ["rollout", "resume"],
@@ -51,10 +52,10 @@ def test_help_imports_nothing_slow() -> None:
 def test_nothing_of_the_operators_extra_is_needed() -> None:
     modules = [
         ".".join(path.with_suffix("").parts)
-        for path in sorted(Path("replica/vajra/cli/kubectl").rglob("*.py"))
+        for path in sorted(path.relative_to(ROOT) for path in (ROOT / "vajra/cli/kubectl").rglob("*.py"))
         if path.name != "__main__.py"
     ]
-    names = [module.removeprefix("replica.").removesuffix(".__init__") for module in modules]
+    names = [module.removesuffix(".__init__") for module in modules]
     code = (
         f"import sys, {', '.join(names)}; print([name for name in ('kopf', 'aiohttp', 'grpc') if name in sys.modules])"
     )

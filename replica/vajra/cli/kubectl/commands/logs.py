@@ -61,12 +61,15 @@ def logs(
 
 
 def _print(cluster: Cluster, pods: list[dict[str, Any]], options: list[str], output: Format) -> None:
-    """Line by line; of several pods each line says which."""
+    """Line by line; of several pods at once, each line says which."""
     from concurrent.futures import ThreadPoolExecutor
     from functools import partial
 
+    if len(pods) == 1:
+        _print_one(cluster, options, output, pods[0], many=False)
+        return
     with ThreadPoolExecutor(len(pods)) as pool:
-        list(pool.map(partial(_print_one, cluster, options, output, many=len(pods) > 1), pods))
+        list(pool.map(partial(_print_one, cluster, options, output, many=True), pods))
 
 
 def _print_one(cluster: Cluster, options: list[str], output: Format, pod: dict[str, Any], *, many: bool) -> None:
