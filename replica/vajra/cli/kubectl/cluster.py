@@ -22,7 +22,7 @@ _MANAGER: Final = "--field-manager=kubectl-vajra"
 class Cluster:
     """kubectl with the options that it was asked with; what is not given is as kubectl has it.
 
-    Every method raises KubectlError, whose message says what to do.
+    Every method raises KubectlError, or another CommandError where there is no kubectl; the message says what to do.
     """
 
     namespace: str | None = None

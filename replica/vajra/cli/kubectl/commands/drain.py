@@ -48,14 +48,15 @@ def drain(
     leader = leader_of(pods, replica)
     before = {p["metadata"]["uid"] for p in pods if p["metadata"]["labels"].get(names.REPLICA) == str(replica)}
     _evict(cluster, leader, replica, end, output)
-    if not wait:
-        return
 
     def read() -> DrainView:
         _check(end, f"replica {replica} has been evicted, and its successor does not serve yet")
         return drain_view(cluster.deployment(name), cluster.find("pods", name), replica, before)
 
-    follow(read, _line, output, done=lambda view: view.state == SERVING, pause=1, redraw=False, gap="")
+    def done(view: DrainView) -> bool:
+        return not wait or view.state == SERVING
+
+    follow(read, _line, output, done=done, pause=1, redraw=False, gap="")
 
 
 def _evict(cluster: Cluster, pod: dict[str, Any], replica: int, end: float, output: Format) -> None:
