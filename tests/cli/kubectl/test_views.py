@@ -134,7 +134,7 @@ def test_a_lease_tells_whether_someone_leads(leases: Any, words: str | None) -> 
 
 
 def test_top_puts_gateways_numbers_to_replicas() -> None:
-    cluster = Cluster(minimal_spec(replicas=2, networking={"openAIPort": 8000}))
+    cluster = Cluster(minimal_spec(replicas=2))
     cluster.settle()
     for number, pod in enumerate(cluster.replica_pods().values()):
         pod["status"]["podIP"] = f"10.0.0.{number}"

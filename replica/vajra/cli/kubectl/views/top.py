@@ -10,7 +10,7 @@ from vajra.cli.kubectl.views.pods import gateways, replicas
 from vajra.operator.model import Manifest
 from vajra.operator.planning import names
 
-_PORTS: Final = ("metrics", "openai")  # names of ports that serve metrics, the best first
+_PORTS: Final = ("metrics", "openai")  # names of ports that serve metrics; earlier operators gave gateways no first one
 _TOKENS: Final = ("vajra_time_to_first_token_seconds_count", "vajra_inter_token_latency_seconds_count")
 
 
@@ -149,7 +149,7 @@ def _notes(pods: Sequence[Manifest], loads: Sequence[GatewayLoad]) -> Iterable[s
     if not loads:
         yield "there are no gateways, and only they tell what replicas do: see `kubectl vajra why`"
     elif all(metrics_port(pod) is None for pod in _gateway_pods(pods)):
-        yield "no gateway serves metrics: set networking.openAIPort, whose port has them, too"
+        yield "no gateway serves metrics: an earlier operator has made them, and those of the next revision will"
     elif silent := [load.pod for load in loads if load.running is None]:
         yield f"these did not answer: {', '.join(silent)}"
 
