@@ -136,12 +136,20 @@ class ApiProxy:
         return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
 
     async def _stop(self) -> None:
+        server = self._runner.server
+        assert server is not None
+        transports = [each.transport for each in server.connections]
         await self._runner.cleanup()
         await self._session.close()
         left = asyncio.all_tasks() - {asyncio.current_task()}  # requests that nobody waits for
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.sleep(0)  # connections that were being made are made
+        for transport in [*transports, *(each.transport for each in server.connections)]:
+            if transport is not None:  # its client does not read, or has come while others were closed
+                transport.abort()
+        await asyncio.sleep(0)  # what is aborted is closed
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         call = Call(request.method, request.path, "watch" in request.query)
