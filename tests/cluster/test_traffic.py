@@ -163,7 +163,8 @@ def test_scaling_takes_no_request_along(served: Served) -> None:
 
 def test_the_plugin_reads_logs_and_numbers_and_takes_a_replica_out(served: Served) -> None:
     plugin = Plugin(served.kubectl)
-    assert "listening on" in plugin("logs", NAME, "--rank", "0", "--replica", "1")
+    replica = next(iter(served.pods(LEADER).values()))["metadata"]["labels"]["vajra.ai/replica-index"]
+    assert "listening on" in plugin("logs", NAME, "--rank", "0", "--replica", replica)
     assert {json.loads(line)["pod"] for line in plugin("logs", NAME, "--gateway", "-o", "json").splitlines()} == {
         pod["metadata"]["name"] for pod in served.pods(GATEWAY).values()
     }
@@ -178,7 +179,7 @@ def test_the_plugin_reads_logs_and_numbers_and_takes_a_replica_out(served: Serve
     eventually(busy)
     before = served.pods(LEADER)
     with served.traffic.during() as counts:
-        assert plugin("drain", NAME, "1").splitlines()[-1].startswith("Serving: replica 1 has left")
+        assert f"Serving: replica {replica} has left" in plugin("drain", NAME, replica)
         served.wait_ready()
     assert len(served.pods(LEADER).keys() & before.keys()) == 1
     expect_no_failure(counts, "kubectl vajra drain")
