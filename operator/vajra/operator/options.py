@@ -92,7 +92,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
         type=_positive(int),
         default=8,
         metavar="NUMBER",
-        help="VajraDeployments that are worked on at the same time (default: %(default)s)",
+        help="VajraDeployments with news that are worked on at the same time, beside one that is only looked over "
+        "(default: %(default)s)",
     )
     add("--log-format", default="text", choices=("text", "json"), help="of the log's lines (default: %(default)s)")
     return Options(**vars(parser.parse_args(arguments)))

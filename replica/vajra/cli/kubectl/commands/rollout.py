@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vajra.cli.errors import USAGE, CommandError
+from vajra.cli.errors import CommandError
 from vajra.cli.kubectl.options import (
     NOT_READY,
     ContextOption,
@@ -82,7 +82,7 @@ def history(
 
     from vajra.cli.kubectl.cluster import Cluster
     from vajra.cli.kubectl.texts.rollout import history_text
-    from vajra.cli.kubectl.views.rollout import manifest_of
+    from vajra.cli.kubectl.views.rollout import manifest_of, named, not_kept
     from vajra.cli.kubectl.watching import show
 
     cluster = Cluster(namespace, context, kubeconfig)
@@ -90,10 +90,9 @@ def history(
     if revision is None:
         show(revisions, lambda views: history_text(views, time.time()), output)
         return
-    found = next((each for each in revisions if revision in (each.name, str(each.generation))), None)
+    found = named(revisions, revision)
     if found is None or found.spec is None:
-        kept = ", ".join(f"{each.generation} ({each.name})" for each in revisions)
-        raise CommandError(f"--revision {revision}: allowed: {kept}", USAGE)
+        raise not_kept("--revision", revision, revisions)
     show(found, manifest_of, output)
 
 

@@ -110,10 +110,9 @@ def chosen(deployment: Manifest, revisions: Sequence[RevisionView], wanted: str 
         raise CommandError("no revision is kept yet: the operator has not accepted a spec")
     newest = revisions[0]
     if wanted is not None:
-        found = next((each for each in revisions if wanted in (each.name, str(each.generation))), None)
+        found = named(revisions, wanted)
         if found is None:
-            kept = ", ".join(f"{each.generation} ({each.name})" for each in revisions)
-            raise CommandError(f"--to-revision {wanted}: allowed: {kept}", USAGE)
+            raise not_kept("--to-revision", wanted, revisions)
         if found is newest:
             raise CommandError(f"{found.name} is the revision that is asked for already", USAGE)
         return found
@@ -124,6 +123,17 @@ def chosen(deployment: Manifest, revisions: Sequence[RevisionView], wanted: str 
             "there is no earlier revision to go back to; rollout.revisionHistoryLimit says how many stay"
         )
     return before[0]
+
+
+def named(revisions: Iterable[RevisionView], wanted: str) -> RevisionView | None:
+    """The revision of this name or generation."""
+    return next((each for each in revisions if wanted in (each.name, str(each.generation))), None)
+
+
+def not_kept(option: str, wanted: str, revisions: Iterable[RevisionView]) -> CommandError:
+    """What to say when an option names none of the revisions."""
+    kept = ", ".join(f"{each.generation} ({each.name})" for each in revisions)
+    return CommandError(f"{option} {wanted}: allowed: {kept}", USAGE)
 
 
 def way_back(deployment: Manifest, target: RevisionView) -> list[dict[str, Any]]:
