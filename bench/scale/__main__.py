@@ -26,7 +26,7 @@ from pathlib import Path
 from bench.scale.api import Api, connect
 from bench.scale.audit import Audit
 from bench.scale.figures import Converged, Figures, latencies, rest, seconds_of
-from tests.cluster import binaries, control_plane, folders, local, operator_process
+from tests.cluster import binaries, local, operator_install, operator_process
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.operated import DEPLOYMENT
 from tests.cluster.operator_process import OperatorProcess
@@ -34,7 +34,6 @@ from tests.cluster.operator_process import OperatorProcess
 from vajra.operator.kinds import VAJRA_DEPLOYMENT
 
 NAMESPACE = "default"
-MANIFESTS = Path(__file__).parents[2] / "manifests"
 CHANGES = 100
 CHANGE_SECONDS = 0.5  # between two of them
 RESYNC_SECONDS = 30
@@ -101,19 +100,12 @@ def passes(operator: OperatorProcess) -> float:
 
 
 @contextmanager
-def planes(folder: Path, audit: Audit) -> Iterator[ControlPlane]:
+def planes(audit: Audit) -> Iterator[ControlPlane]:
     """A control plane that writes an audit log, with the definition of VajraDeployments."""
-    local.sweep()
-    claim = folders.claim_api()
-    try:
-        plane = control_plane.start(claim.folder, binaries.build(), api_server=audit.flags)
+    with local.running_api(binaries.build(), api_server=audit.flags) as plane:
         os.environ["KUBECONFIG"] = str(plane.kubeconfig)
-        plane.kubectl("apply", "-f", str(MANIFESTS / "crd.yaml"))
-        plane.kubectl.wait("condition=Established", "crd/vajradeployments.vajra.ai")
+        operator_install.define(plane.kubectl)
         yield plane
-    finally:
-        local.tear_down(claim.folder)
-        claim.release()
 
 
 @contextmanager
@@ -129,7 +121,7 @@ def fleet() -> Iterator[None]:
 def measure(count: int, folder: Path) -> Figures:
     """One size, in an empty folder."""
     audit = Audit(folder)
-    with planes(folder, audit) as plane, fleet():
+    with planes(audit) as plane, fleet():
         with operator_process.running(plane.kubeconfig, NAMESPACE, folder, "--no-leader-elect") as operator:
             operator.wait_until_leading()
             seconds = asyncio.run(converge(count))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import subprocess
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from typing import Any
 
 import grpc
 from bench.scale.api import Api, connect
+from tests.cluster.operated import serving
 
 from vajra.control.v1 import control_pb2, control_pb2_grpc
 from vajra.operator.kinds import LABEL, POD
@@ -82,7 +82,8 @@ async def run_pods(api: Api, namespace: str, startup_seconds: float) -> None:
     async def start(pod: str, address: str) -> None:
         await asyncio.sleep(startup_seconds)
         async with limit:
-            await api.patch(POD, namespace, pod, {"status": _running(address)}, "status")
+            at = {"podIP": address, "podIPs": [{"ip": address}]}
+            await api.patch(POD, namespace, pod, {"status": serving()["status"] | at}, "status")
 
     async with asyncio.TaskGroup() as tasks:
         async for pod in api.watch(POD, namespace, LABEL):
@@ -90,17 +91,6 @@ async def run_pods(api: Api, namespace: str, startup_seconds: float) -> None:
             if uid not in seen:
                 seen.add(uid)
                 tasks.create_task(start(pod["metadata"]["name"], next(addresses)))
-
-
-def _running(address: str) -> dict[str, Any]:
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    ready = {"status": "True", "lastTransitionTime": now}
-    return {
-        "phase": "Running",
-        "podIP": address,
-        "podIPs": [{"ip": address}],
-        "conditions": [{"type": kind, **ready} for kind in ("Ready", "ContainersReady")],
-    }
 
 
 async def _run(namespace: str, startup_seconds: float) -> None:

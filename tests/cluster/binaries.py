@@ -72,7 +72,7 @@ def build() -> Binaries:
         if not folder.is_dir():
             part = cache() / "building"
             shutil.rmtree(part, ignore_errors=True)
-            note = f"building Kubernetes {_kubernetes()} into {folder}: about 7 minutes on two cores"
+            note = f"building Kubernetes {kubernetes()} into {folder}: about 7 minutes on two cores"
             print(note, file=sys.stderr, flush=True)
             subprocess.run([_SOURCE / "build.sh", part], check=True, stdout=sys.stderr)
             part.rename(folder)
@@ -85,10 +85,11 @@ def _name(go: str | None) -> str:
     for path in sorted(_SOURCE.rglob("*")):
         if path.is_file():
             digest.update(f"{path.relative_to(_SOURCE)}\0".encode() + path.read_bytes())
-    return f"{_kubernetes()}-{digest.hexdigest()[:12]}-{go}"
+    return f"{kubernetes()}-{digest.hexdigest()[:12]}-{go}"
 
 
-def _kubernetes() -> str:
+def kubernetes() -> str:
+    """The release that `build` builds, as v1.37.2."""
     return _module_line(r"\tk8s\.io/kubernetes (v\S+)")
 
 

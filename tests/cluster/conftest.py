@@ -18,7 +18,7 @@ from typing import NoReturn
 import pytest
 from kubernetes.client import ApiClient
 from kubernetes.config import new_client_from_config
-from tests.cluster import binaries, control_plane, folders, kind, local, operator_install, prometheus_operator
+from tests.cluster import binaries, folders, kind, local, operator_install, prometheus_operator
 from tests.cluster.api import Api
 from tests.cluster.binaries import MissingError
 from tests.cluster.cluster import Cluster
@@ -26,13 +26,11 @@ from tests.cluster.control_plane import wait_for_service_account
 from tests.cluster.deployments import Admission, Deployments
 from tests.cluster.helm import Helm
 from tests.cluster.helm import program as helm_program
-from tests.cluster.kubectl import Kubectl, KubectlError
+from tests.cluster.kubectl import Kubectl
 from tests.cluster.local import LocalCluster
 from tests.cluster.prometheus import program as prometheus_program
 from tests.cluster.requirements import missing_for_nodes
-from tests.cluster.waiting import eventually
 
-MANIFESTS = Path(__file__).parents[2] / "manifests"
 NODES = 2
 TEST_SECONDS = 300
 
@@ -126,15 +124,7 @@ def namespace(kubectl: Kubectl) -> str:
 @pytest.fixture(scope="session")
 def crd(api: Api) -> None:
     """VajraDeployments are known to `api`. The CRD is applied as anyone does it, and stays."""
-    api.kubectl("apply", "-f", str(MANIFESTS / "crd.yaml"))
-
-    def known() -> None:
-        try:
-            api.kubectl("get", "vajradeployments")
-        except KubectlError as e:  # `kubectl wait` fails, too, while the CRD has no conditions yet
-            raise AssertionError("VajraDeployments are not known yet") from e
-
-    eventually(known)
+    operator_install.define(api.kubectl)
 
 
 @pytest.fixture(scope="session")
@@ -165,15 +155,8 @@ def _api() -> Iterator[Api]:
     if existing is not None:
         yield Api(Kubectl(_kubectl(), existing), has_controllers=True)
         return
-    programs = binaries.assets()
-    local.sweep()
-    claim = folders.claim_api()
-    try:
-        plane = control_plane.start(claim.folder, programs)
+    with local.running_api(binaries.assets()) as plane:
         yield Api(plane.kubectl, plane.has_controllers)
-    finally:
-        local.tear_down(claim.folder)
-        claim.release()
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 import urllib.error
 import urllib.request
@@ -14,7 +13,7 @@ from pathlib import Path
 from tests.cluster.binaries import Binaries
 from tests.cluster.kubectl import Kubectl, KubectlError
 from tests.cluster.pki import Authority
-from tests.cluster.processes import Daemons
+from tests.cluster.processes import Daemons, free_port
 from tests.cluster.waiting import eventually
 
 SERVICE_CIDR = "198.18.128.0/20"
@@ -67,7 +66,7 @@ def start(
     Raises DaemonError or AssertionError. What was started stays on failure; `stop` ends it.
     """
     authority = Authority.create(folder / "pki")
-    port = _free_port(address)
+    port = free_port(address)
     plane = ControlPlane(folder, binaries, f"https://{address}:{port}", address)
     plane.user("admin", user="admin", group="system:masters")
     daemons = Daemons(folder)
@@ -98,7 +97,7 @@ def wait_for_service_account(kubectl: Kubectl) -> None:
 
 
 def _start_etcd(daemons: Daemons, binaries: Binaries, folder: Path) -> str:
-    client, peer = (f"http://127.0.0.1:{_free_port('127.0.0.1')}" for _ in range(2))
+    client, peer = (f"http://127.0.0.1:{free_port('127.0.0.1')}" for _ in range(2))
     urls = ["--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer]
     urls += ["--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}"]
     data = ("--data-dir", folder / "etcd", "--unsafe-no-fsync", "--log-level", "warn")
@@ -157,7 +156,7 @@ def _start_controllers(daemons: Daemons, plane: ControlPlane, authority: Authori
 def _serve(kubeconfig: Path) -> tuple[object, ...]:
     """Flags of a controller's own server, which nobody asks."""
     review = ("--authentication-kubeconfig", kubeconfig, "--authorization-kubeconfig", kubeconfig)
-    return ("--bind-address", "127.0.0.1", "--secure-port", _free_port("127.0.0.1"), "--cert-dir", "", *review)
+    return ("--bind-address", "127.0.0.1", "--secure-port", free_port("127.0.0.1"), "--cert-dir", "", *review)
 
 
 def _wait_for(daemons: Daemons, name: str, url: str, authority: Authority | None = None) -> None:
@@ -179,10 +178,3 @@ def _wait_for(daemons: Daemons, name: str, url: str, authority: Authority | None
             raise AssertionError(f"{name} does not answer: {e}\n{daemons.tail(name)}") from e
 
     eventually(check, seconds=60, interval=0.05)
-
-
-def _free_port(address: str) -> int:
-    with socket.socket() as s:
-        s.bind((address, 0))
-        port: int = s.getsockname()[1]
-        return port

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tests.cluster.binaries import MissingError, built
+from tests.cluster.binaries import MissingError, built, kubernetes
 
 CHART = Path(__file__).parents[2] / "charts" / "vajra-operator"
-KUBERNETES = "1.37.0"  # what charts are rendered for where no cluster is asked
 
 
 class HelmError(Exception):
@@ -42,7 +41,7 @@ class Helm:
 
     def objects(self, release: str, *values: str, chart: Path = CHART) -> list[dict[str, Any]]:
         """What a release would install, hooks aside; values: as in --set."""
-        options = [f"--set={value}" for value in values] + ["--no-hooks", f"--kube-version={KUBERNETES}"]
+        options = [f"--set={value}" for value in values] + ["--no-hooks", f"--kube-version={kubernetes()}"]
         return [part for part in yaml.safe_load_all(self("template", release, str(chart), *options)) if part]
 
     def package(self, version: str, folder: Path) -> Path:

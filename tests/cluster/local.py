@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,6 +109,18 @@ def running(binaries: Binaries, nodes: int) -> Iterator[LocalCluster]:
     claim = claim_nodes()
     try:
         yield start(claim.folder, binaries, nodes)
+    finally:
+        tear_down(claim.folder)
+        claim.release()
+
+
+@contextmanager
+def running_api(binaries: Binaries, *, api_server: Sequence[object] = ()) -> Iterator[ControlPlane]:
+    """A control plane alone that lives as long as the context. api_server: further flags of it."""
+    sweep()
+    claim = folders.claim_api()
+    try:
+        yield control_plane.start(claim.folder, binaries, api_server=api_server)
     finally:
         tear_down(claim.folder)
         claim.release()

@@ -9,10 +9,26 @@ from tests.cluster import helm
 from tests.cluster.cluster import Cluster
 from tests.cluster.helm import CHART, Helm
 from tests.cluster.images import OPERATOR, REPLICA
+from tests.cluster.kubectl import Kubectl, KubectlError
+from tests.cluster.waiting import eventually
 
+MANIFESTS = Path(__file__).parents[2] / "manifests"
 NAMESPACE = "vajra-system"
 RELEASE = "vajra-operator"
 _VERSION = OPERATOR.rpartition(":")[2]
+
+
+def define(kubectl: Kubectl) -> None:
+    """Applies the definition of VajraDeployments as anyone does it without Helm; returns when they are known."""
+    kubectl("apply", "-f", str(MANIFESTS / "crd.yaml"))
+
+    def known() -> None:
+        try:
+            kubectl("get", "vajradeployments")
+        except KubectlError as e:  # `kubectl wait` fails, too, while the CRD has no conditions yet
+            raise AssertionError("VajraDeployments are not known yet") from e
+
+    eventually(known)
 
 
 def install(cluster: Cluster) -> None:

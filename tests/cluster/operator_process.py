@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.cluster.processes import free_port
 from tests.cluster.waiting import eventually
 
 IMAGE = "vajra-replica:test"
@@ -80,9 +80,7 @@ class OperatorProcess:
 @contextmanager
 def running(kubeconfig: Path, namespace: str, folder: Path, *arguments: str) -> Iterator[OperatorProcess]:
     """An operator for one namespace, where its Lease is, too; killed in the end if it still runs."""
-    with socket.socket() as s:
-        s.bind(("", 0))
-        port = s.getsockname()[1]
+    port = free_port("")
     log = folder / f"operator-{port}.log"
     command = [sys.executable, "-m", "vajra.operator", "--replica-image", IMAGE, "--metrics-port", str(port)]
     command += ["--namespace", namespace, "--operator-namespace", namespace, *arguments]

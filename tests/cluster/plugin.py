@@ -30,7 +30,7 @@ class Plugin:
     def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """`kubectl vajra ARGUMENTS`."""
         return subprocess.run(
-            [sys.executable, "-m", "vajra.cli.kubectl", *arguments, *self._where()],
+            self._command(*arguments),
             check=False,
             input=stdin,
             capture_output=True,
@@ -52,8 +52,7 @@ class Plugin:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """One that goes on printing."""
-        command = [sys.executable, "-m", "vajra.cli.kubectl", *arguments, *self._where()]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=self._environment())
+        return subprocess.Popen(self._command(*arguments), stdout=subprocess.PIPE, text=True, env=self._environment())
 
     def through_kubectl(self, folder: Path, *arguments: str) -> str:
         """What it prints when kubectl finds it: a program `kubectl-vajra` on PATH, here in `folder`."""
@@ -64,6 +63,9 @@ class Plugin:
         environment["PATH"] = f"{folder}:{environment['PATH']}"
         command = [str(self.kubectl.program), "vajra", *arguments, *self._where()]
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120, env=environment).stdout
+
+    def _command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "vajra.cli.kubectl", *arguments, *self._where()]
 
     def _where(self) -> list[str]:
         return [f"--kubeconfig={self.kubectl.kubeconfig}", f"--namespace={self.kubectl.namespace}"]

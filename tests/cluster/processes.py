@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -123,3 +124,11 @@ class Daemons:
 
     def _pid_file(self, name: str) -> Path:
         return self._folder / f"{name}.pid"
+
+
+def free_port(address: str) -> int:
+    """A port that nothing listens at now, of an address of this machine; of all for the empty one."""
+    with socket.socket() as s:
+        s.bind((address, 0))
+        port: int = s.getsockname()[1]
+        return port

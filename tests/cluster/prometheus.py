@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import socket
 import subprocess
 import urllib.error
 import urllib.parse
@@ -18,6 +17,7 @@ from typing import Any
 
 import yaml
 from tests.cluster.binaries import MissingError
+from tests.cluster.processes import free_port
 from tests.cluster.waiting import eventually
 
 FILES = Path(__file__).parents[2] / "charts/vajra-operator/files"
@@ -149,9 +149,7 @@ class Prometheus:
 def running(folder: Path, scrape_configs: Sequence[Mapping[str, Any]]) -> Iterator[Prometheus]:
     """A Prometheus with the alerts, hastened; it asks every second. Raises MissingError."""
     command = [program()]
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = free_port("127.0.0.1")
     (folder / "rules.yaml").write_text(yaml.safe_dump(hastened(rules())))
     second = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
     config = {"global": second, "rule_files": ["rules.yaml"], "scrape_configs": list(scrape_configs)}

@@ -17,8 +17,8 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.helm import CHART, Helm, HelmError
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.operated import DEPLOYMENT, expect_conditions, set_all_ready
+from tests.cluster.operator_install import MANIFESTS
 
-INSTALL = Path(__file__).parents[2] / "manifests" / "install.yaml"
 CLUSTER_WIDE = ("nodes",)
 
 
@@ -39,7 +39,7 @@ def spec(objects: list[dict[str, Any]], kind: str) -> dict[str, Any]:
 
 def test_it_installs_what_the_plain_manifest_does(helm: Helm) -> None:
     chart = helm.objects("vajra-operator")
-    plain = list(yaml.safe_load_all(INSTALL.read_text()))
+    plain = list(yaml.safe_load_all((MANIFESTS / "install.yaml").read_text()))
     assert rules(chart) == rules(plain)
     assert spec(chart, "PodDisruptionBudget") == spec(plain, "PodDisruptionBudget")
     ours, theirs = spec(chart, "Deployment"), spec(plain, "Deployment")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +10,11 @@ import yaml
 from kubernetes import client
 from tests.cluster.access import KEPT, OPERATOR, Access
 from tests.cluster.kubectl import Kubectl
+from tests.cluster.operator_install import MANIFESTS
 
 pytestmark = pytest.mark.usefixtures("crd")
 
-INSTALL = Path(__file__).parents[2] / "manifests" / "install.yaml"
+INSTALL = MANIFESTS / "install.yaml"
 
 
 def objects(namespace: str) -> list[dict[str, Any]]:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 from tests.cluster import prometheus
-from tests.cluster.conftest import MANIFESTS
 from tests.cluster.helm import Helm
 from tests.cluster.kubectl import Kubectl
+from tests.cluster.operator_install import MANIFESTS
 from tests.cluster.prometheus import FILES
 
 UNIT_TESTS = Path(__file__).with_name("rules_test.yaml")
