@@ -10,20 +10,25 @@ from vajra.scheduling import (
     Blocked,
     BlockManager,
     FcfsPrioritizer,
-    FixedChunkScheduler,
+    FixedChunk,
+    ReplicaScheduler,
     Sequence,
     SequenceState,
+    policies,
     prioritizers,
-    schedulers,
 )
+
+FCFS = FcfsPrioritizer(FcfsRequestPrioritizerConfig())
 
 
 def make(
     *, num_blocks: int = 1000, block_size: int = 4, max_batch_size: int = 8, chunk_size: int = 16
-) -> FixedChunkScheduler:
-    config = FixedChunkReplicaSchedulerConfig(max_batch_size=max_batch_size, chunk_size=chunk_size)
-    fcfs = FcfsPrioritizer(FcfsRequestPrioritizerConfig())
-    return FixedChunkScheduler(config, BlockManager(num_blocks, block_size), fcfs)
+) -> ReplicaScheduler:
+    return ReplicaScheduler(BlockManager(num_blocks, block_size), fixed_chunk(max_batch_size, chunk_size), FCFS)
+
+
+def fixed_chunk(max_batch_size: int, chunk_size: int) -> FixedChunk:
+    return FixedChunk(FixedChunkReplicaSchedulerConfig(max_batch_size=max_batch_size, chunk_size=chunk_size), FCFS)
 
 
 def sequence(seq_id: int, prompt: int, *, output: int = 8, arrival: float | None = None) -> Sequence:
@@ -34,7 +39,7 @@ def shape(batch: Batch) -> list[tuple[int, int]]:
     return [(item.seq_id, item.num_query_tokens) for item in batch.items]
 
 
-def run(scheduler: FixedChunkScheduler, batch: Batch, *sampled: int) -> None:
+def run(scheduler: ReplicaScheduler, batch: Batch, *sampled: int) -> None:
     scheduler.complete(batch, sampled)
 
 
@@ -72,14 +77,14 @@ def test_other_bounds_hold_from_the_next_batch_and_preempt_nobody() -> None:
     for i in range(1, 5):
         scheduler.add(sequence(i, 4))
     run(scheduler, scheduler.schedule(0.0), 1, 2, 3, 4)
-    scheduler.reconfigure(FixedChunkReplicaSchedulerConfig(max_batch_size=2, chunk_size=3))
+    scheduler.adopt(fixed_chunk(2, 3), FCFS)
     scheduler.add(sequence(5, 4))
     assert scheduler.room().free_slots == 0
     assert shape(scheduler.schedule(0.0)) == [(1, 1), (2, 1), (3, 1), (4, 1)], "more than the bounds, but nobody new"
     for i in (1, 2, 3):
         scheduler.remove(i)
     assert shape(scheduler.schedule(0.0)) == [(4, 1), (5, 2)]
-    scheduler.reconfigure(FixedChunkReplicaSchedulerConfig(max_batch_size=8, chunk_size=16))
+    scheduler.adopt(fixed_chunk(8, 16), FCFS)
     assert scheduler.room().free_slots == 6
     assert shape(scheduler.schedule(0.0)) == [(4, 1), (5, 2)]
     scheduler.check_integrity()
@@ -128,8 +133,8 @@ def test_an_older_request_passes_one_that_waits_for_memory() -> None:
         def key(self, request: object, now: float) -> float:
             return -request.arrival  # type: ignore[attr-defined,no-any-return]
 
-    config = FixedChunkReplicaSchedulerConfig(max_batch_size=8, chunk_size=64)
-    scheduler = FixedChunkScheduler(config, BlockManager(20, 4), YoungestFirst(FcfsRequestPrioritizerConfig()))
+    prioritizer = YoungestFirst(FcfsRequestPrioritizerConfig())
+    scheduler = ReplicaScheduler(BlockManager(20, 4), fixed_chunk(8, 64), prioritizer)
     scheduler.add(sequence(1, 40))
     scheduler.schedule(0.0)
     scheduler.add(sequence(3, 60))
@@ -215,9 +220,8 @@ def test_what_can_never_fit_is_refused() -> None:
 
 def test_registries_find_implementations_by_config_class() -> None:
     fcfs = prioritizers.create(FcfsRequestPrioritizerConfig())
-    scheduler = schedulers.create(FixedChunkReplicaSchedulerConfig(), BlockManager(10, 16), fcfs)
-    assert isinstance(scheduler, FixedChunkScheduler)
-    with pytest.raises(NotImplementedError, match="implemented for object; implemented are: Fcfs"):
+    assert isinstance(policies.create(FixedChunkReplicaSchedulerConfig(), fcfs), FixedChunk)
+    with pytest.raises(NotImplementedError, match="implemented for object; implemented are: Edf"):
         prioritizers.create(object())
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from vajra.config import FcfsRequestPrioritizerConfig, FixedChunkReplicaSchedulerConfig
-from vajra.scheduling import Batch, BlockManager, FcfsPrioritizer, FixedChunkScheduler, Sequence
+from vajra.scheduling import Batch, BlockManager, FcfsPrioritizer, FixedChunk, ReplicaScheduler, Sequence
 
 NUM_BLOCKS, BLOCK_SIZE, MAX_LEN = 12, 4, 40
 
@@ -63,8 +63,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         super().__init__()
         self.chunk, self.batch_size = 6, 4
         config = FixedChunkReplicaSchedulerConfig(max_batch_size=self.batch_size, chunk_size=self.chunk)
-        blocks = BlockManager(NUM_BLOCKS, BLOCK_SIZE)
-        self.scheduler = FixedChunkScheduler(config, blocks, FcfsPrioritizer(FcfsRequestPrioritizerConfig()))
+        fcfs = FcfsPrioritizer(FcfsRequestPrioritizerConfig())
+        self.scheduler = ReplicaScheduler(BlockManager(NUM_BLOCKS, BLOCK_SIZE), FixedChunk(config, fcfs), fcfs)
         self.engine = EngineModel()
         self.in_flight: deque[tuple[Batch, list[int]]] = deque()
         self.alive: dict[int, Sequence] = {}

@@ -5,7 +5,7 @@ All are frozen and keyword-only, check every value and refuse unknown fields wit
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BeforeValidator, InstanceOf, StrictBool, StrictFloat, StrictInt, StrictStr
 
@@ -110,6 +110,7 @@ class CacheConfig:
 class SchedulerConfig(Polymorphic):
     """Family of the replica schedulers' configurations."""
 
+    predicts: ClassVar[bool] = False  # whether it needs an execution-time profile
     max_batch_size: int  # which all of them have
 
 
@@ -126,6 +127,8 @@ class FixedChunkReplicaSchedulerConfig(SchedulerConfig, type="FixedChunk"):
 @config_class
 class DynamicChunkReplicaSchedulerConfig(SchedulerConfig, type="DynamicChunk"):
     """Chunks sized so that every batch takes the same predicted time."""
+
+    predicts: ClassVar[bool] = True
 
     max_batch_size: StrictInt = option(default=128, ge=1, doc="Sequences per batch, decodes and prefills together.")
     max_chunk_size_param: StrictInt = option(default=8192, ge=1, doc="Largest chunk of a prompt, in tokens.")
@@ -152,6 +155,8 @@ class SpaceSharingReplicaSchedulerConfig(DynamicChunkReplicaSchedulerConfig, typ
 class RequestPrioritizerConfig(Polymorphic):
     """Family of the request prioritizers' configurations: one per replica set."""
 
+    predicts: ClassVar[bool] = False  # whether it needs an execution-time profile
+
 
 @config_class
 class FcfsRequestPrioritizerConfig(RequestPrioritizerConfig, type="FCFS"):
@@ -161,6 +166,8 @@ class FcfsRequestPrioritizerConfig(RequestPrioritizerConfig, type="FCFS"):
 @config_class
 class _DeadlineConfig(RequestPrioritizerConfig):
     """A request's deadline is max(deadline_multiplier x its predicted prefill time, min_deadline) after arrival."""
+
+    predicts: ClassVar[bool] = True
 
     deadline_multiplier: StrictFloat = option(
         default=1.5, gt=0, doc="Deadline as a multiple of the request's predicted prefill time."

@@ -25,7 +25,7 @@ from vajra.replica.table import SequenceTable
 from vajra.replica.validation import InvalidRequest, check_run
 from vajra.replica.warm_up import BadLogits, WarmUp
 from vajra.replica.worker_process import WorkerProcess
-from vajra.scheduling import BlockManager, ReplicaScheduler, Sequence, prioritizers, schedulers
+from vajra.scheduling import BlockManager, ReplicaScheduler, Sequence, policies, prioritizers
 from vajra.worker.protocol import Free, Ready, Result, Token
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,10 @@ class LLMBaseReplicaController:
         _check_buffers(self._started_with, deployment)
         self.supervisor.recovery = deployment.spec.recovery
         if self._loop is not None:
-            self._loop.scheduler.reconfigure(deployment.replica_config.scheduler_config)
+            prioritizer = prioritizers.create(deployment.prioritizer_config)
+            self._loop.scheduler.adopt(
+                policies.create(deployment.replica_config.scheduler_config, prioritizer), prioritizer
+            )
             self._loop.plan_soon()
 
     # ---- requests
@@ -259,7 +262,8 @@ class LLMBaseReplicaController:
     def _new_scheduler(self, model: Ready) -> ReplicaScheduler:
         blocks = BlockManager(model.num_blocks, model.block_size)
         prioritizer = prioritizers.create(self.deployment.prioritizer_config)
-        return schedulers.create(self.deployment.replica_config.scheduler_config, blocks, prioritizer)
+        policy = policies.create(self.deployment.replica_config.scheduler_config, prioritizer)
+        return ReplicaScheduler(blocks, policy, prioritizer)
 
     def _worker_lost(self, message: str) -> bool:
         guilty: list[Running] = []

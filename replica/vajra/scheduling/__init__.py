@@ -1,23 +1,43 @@
 """Scheduling policy, pure: no I/O, no clock (time is a parameter), no engine. The same code runs in simulation."""
 
-from vajra.scheduling.batch import Batch, BatchItem, Room
+from vajra.scheduling.alone import chunk_alone
+from vajra.scheduling.batch import Batch, BatchItem, Chunk, Room
 from vajra.scheduling.blocks import BlockManager, IntegrityError, OutOfBlocks
-from vajra.scheduling.fixed_chunk import FixedChunkScheduler
-from vajra.scheduling.prioritizer import FcfsPrioritizer, Prioritizable, Prioritizer, prioritizers
+from vajra.scheduling.dynamic_chunk import DynamicChunk
+from vajra.scheduling.fixed_chunk import FixedChunk
+from vajra.scheduling.policy import ChunkPolicy, policies
+from vajra.scheduling.predictor import BatchTime, Predictor, PrefillTimes
+from vajra.scheduling.prioritizer import (
+    EdfPrioritizer,
+    FcfsPrioritizer,
+    LrsPrioritizer,
+    Prioritizable,
+    Prioritizer,
+    prioritizers,
+)
 from vajra.scheduling.replica_set import QueuedRequest, QueueFull, ReplicaSetQueue, RoomReport
-from vajra.scheduling.scheduler import ReplicaScheduler, schedulers
+from vajra.scheduling.scheduler import ReplicaScheduler
 from vajra.scheduling.sequence import Blocked, Ledger, Sequence, SequenceState
+from vajra.scheduling.space_sharing import SpaceSharing
 
 __all__ = [
     "Batch",
     "BatchItem",
+    "BatchTime",
     "BlockManager",
     "Blocked",
+    "Chunk",
+    "ChunkPolicy",
+    "DynamicChunk",
+    "EdfPrioritizer",
     "FcfsPrioritizer",
-    "FixedChunkScheduler",
+    "FixedChunk",
     "IntegrityError",
     "Ledger",
+    "LrsPrioritizer",
     "OutOfBlocks",
+    "Predictor",
+    "PrefillTimes",
     "Prioritizable",
     "Prioritizer",
     "QueueFull",
@@ -28,6 +48,8 @@ __all__ = [
     "RoomReport",
     "Sequence",
     "SequenceState",
+    "SpaceSharing",
+    "chunk_alone",
+    "policies",
     "prioritizers",
-    "schedulers",
 ]

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from vajra.config import FcfsRequestPrioritizerConfig
+from vajra.config import (
+    EdfRequestPrioritizerConfig,
+    FcfsRequestPrioritizerConfig,
+    LrsRequestPrioritizerConfig,
+)
+from vajra.scheduling.predictor import PrefillTimes
 from vajra.scheduling.registry import Registry
+
+_LEAST_INTERVAL = 1e-3  # seconds: a deadline at the arrival itself would divide by zero
 
 
 class Prioritizable(Protocol):
@@ -20,6 +27,10 @@ class Prioritizable(Protocol):
         """Length of the original prompt."""
 
     @property
+    def processed(self) -> int:
+        """Tokens whose prefill is planned or done."""
+
+    @property
     def remaining_prefill(self) -> int:
         """Prefill tokens not yet planned."""
 
@@ -29,10 +40,13 @@ class Prioritizable(Protocol):
 
 
 class Prioritizer(Protocol):
-    """Orders requests: the smallest key first, ties by arrival."""
+    """Orders requests: the smallest key first."""
 
     def key(self, request: Prioritizable, now: float) -> float:
         """The request's key at `now`."""
+
+    def deadline(self, request: Prioritizable) -> float | None:
+        """When its first token is due; None where requests have no deadlines."""
 
 
 prioritizers: Registry[Prioritizer] = Registry("prioritizer")
@@ -42,9 +56,67 @@ prioritizers: Registry[Prioritizer] = Registry("prioritizer")
 class FcfsPrioritizer:
     """First come, first served: by arrival at the gateway, so a resumed request keeps its place."""
 
-    def __init__(self, config: FcfsRequestPrioritizerConfig) -> None:
-        self.config = config
+    def __init__(self, config: FcfsRequestPrioritizerConfig, times: PrefillTimes | None = None) -> None:
+        pass
 
     def key(self, request: Prioritizable, now: float) -> float:
         """The arrival itself."""
         return request.arrival
+
+    def deadline(self, request: Prioritizable) -> float | None:
+        """The request's own, which nobody looks at here."""
+        return request.ttft_target
+
+
+class _DeadlinePrioritizer:
+    """Requests are due an interval after their arrival: what the client said, else in proportion to their work."""
+
+    def __init__(
+        self, config: EdfRequestPrioritizerConfig | LrsRequestPrioritizerConfig, times: PrefillTimes | None
+    ) -> None:
+        """Raises TypeError without `times`."""
+        if times is None:
+            raise TypeError(f"{type(self).__name__} needs predicted prefill times")
+        self._multiplier, self._least = config.deadline_multiplier, config.min_deadline
+        self.times = times
+
+    def interval(self, request: Prioritizable) -> float:
+        """Seconds from arrival to deadline: the client's, or max(multiplier x predicted prefill time, min_deadline)."""
+        if request.ttft_target is not None:
+            return max(request.ttft_target - request.arrival, _LEAST_INTERVAL)
+        work = self.times.prefill_time(request.num_prompt_tokens)
+        return max(self._multiplier * work, self._least, _LEAST_INTERVAL)
+
+    def deadline(self, request: Prioritizable) -> float | None:
+        """Arrival and interval."""
+        return request.arrival + self.interval(request)
+
+
+@prioritizers.register(EdfRequestPrioritizerConfig)
+class EdfPrioritizer(_DeadlinePrioritizer):
+    """Earliest deadline first."""
+
+    def __init__(self, config: EdfRequestPrioritizerConfig, times: PrefillTimes | None = None) -> None:
+        super().__init__(config, times)
+
+    def key(self, request: Prioritizable, now: float) -> float:
+        """The deadline."""
+        return request.arrival + self.interval(request)
+
+
+@prioritizers.register(LrsRequestPrioritizerConfig)
+class LrsPrioritizer(_DeadlinePrioritizer):
+    """Least remaining slack: the time to spare until the deadline, as a part of the whole interval (after Medha,
+    section 4.1, which divides by the predicted work). A long request's falls slowly, so it yields to short ones; it
+    falls all the same, so it is never starved."""
+
+    def __init__(self, config: LrsRequestPrioritizerConfig, times: PrefillTimes | None = None) -> None:
+        super().__init__(config, times)
+
+    def key(self, request: Prioritizable, now: float) -> float:
+        """1 or less; below 0 the deadline cannot be met any more."""
+        interval = self.interval(request)
+        done = request.processed
+        rest = request.remaining_prefill
+        work = self.times.remaining(done + rest, done) if rest else 0.0
+        return (request.arrival + interval - now - work) / interval

@@ -35,6 +35,11 @@ class QueuedRequest:
     blocked: dict[Blocked, int] = field(default_factory=dict)  # dispatches that left it out, by reason
 
     @property
+    def processed(self) -> int:
+        """Nothing yet."""
+        return 0
+
+    @property
     def remaining_prefill(self) -> int:
         """All of it: nothing has been computed while it is in this queue."""
         return self.num_tokens

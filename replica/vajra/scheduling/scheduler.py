@@ -1,17 +1,16 @@
-"""Composes batches for one replica: residents, admissions, memory. What fits into a chunk is a subclass's word."""
+"""Composes batches for one replica: residents, admissions, memory. How long a chunk is says a ChunkPolicy."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from bisect import insort
 from collections.abc import Iterable
 from collections.abc import Sequence as SequenceABC
-from typing import Any
 
-from vajra.scheduling.batch import Batch, BatchItem, Room
+from vajra.scheduling.batch import Batch, BatchItem, Chunk, Room
 from vajra.scheduling.blocks import BlockManager, IntegrityError
+from vajra.scheduling.policy import ChunkPolicy
+from vajra.scheduling.predictor import Predictor
 from vajra.scheduling.prioritizer import Prioritizer
-from vajra.scheduling.registry import Registry
 from vajra.scheduling.sequence import Blocked, Sequence
 
 
@@ -19,7 +18,7 @@ def _age_order(seq: Sequence) -> tuple[float, int]:
     return (seq.arrival, seq.seq_id)
 
 
-class ReplicaScheduler(ABC):
+class ReplicaScheduler:
     """Stall-free batching over one pool of KV blocks.
 
     A batch takes every running decode (oldest first), then prefills under way and waiting requests in one
@@ -34,11 +33,12 @@ class ReplicaScheduler(ABC):
     looks for the sequence that was the cause.
     """
 
-    def __init__(self, blocks: BlockManager, prioritizer: Prioritizer, *, max_batch_size: int, max_tokens: int) -> None:
-        """`max_tokens` is the most query tokens one batch may hold."""
+    def __init__(
+        self, blocks: BlockManager, policy: ChunkPolicy, prioritizer: Prioritizer, predictor: Predictor | None = None
+    ) -> None:
+        """`predictor` times the batches; the policies that predict need it."""
         self.blocks = blocks
-        self._bound(max_batch_size, max_tokens)
-        self._prioritizer = prioritizer
+        self.adopt(policy, prioritizer, predictor)
         self._sequences: dict[int, Sequence] = {}
         self._resident: list[Sequence] = []  # oldest first
         self._waiting: list[Sequence] = []
@@ -46,18 +46,16 @@ class ReplicaScheduler(ABC):
         self._isolated: list[int] = []  # these run alone, one after another, each to its next token
         self._next_step = 0
 
-    def _bound(self, max_batch_size: int, max_tokens: int) -> None:
-        """Residents are bounded by both, so that every decode fits into every batch."""
-        self.slots = min(max_batch_size, max_tokens)
+    def adopt(self, policy: ChunkPolicy, prioritizer: Prioritizer, predictor: Predictor | None = None) -> None:
+        """Goes on under other rules, from the next batch on. Nobody is preempted for it: under lower bounds the
+        residents stay, their decodes are in every batch, and nothing else is until they are fewer."""
+        self.policy, self.predictor = policy, predictor
+        self._prioritizer = prioritizer
 
-    @abstractmethod
-    def reconfigure(self, config: Any) -> None:
-        """Takes another configuration of the same class over, from the next batch on. Nobody is preempted for it: under
-        lower bounds the residents stay, their decodes are in every batch, and nothing else is until they are fewer."""
-
-    @abstractmethod
-    def next_chunk(self, seq: Sequence, batch: Batch) -> int:
-        """Prefill tokens of `seq` that `batch` has room for; 0 or less leaves it out."""
+    @property
+    def slots(self) -> int:
+        """Most sequences with KV blocks."""
+        return self.policy.slots
 
     def __len__(self) -> int:
         return len(self._sequences)
@@ -139,7 +137,7 @@ class ReplicaScheduler(ABC):
 
     def schedule(self, now: float) -> Batch:
         """The next batch, or a falsy one when nothing can run until a batch in flight completes."""
-        batch = Batch(self._next_step)
+        batch = Batch(self._next_step, self.predictor.batch() if self.predictor is not None else None)
         if self._isolated:
             self._take_alone(batch, self._sequences[self._isolated[0]], now)
         else:
@@ -167,6 +165,7 @@ class ReplicaScheduler(ABC):
     def _take_decodes(self, batch: Batch, now: float) -> None:
         block_size = self.blocks.block_size
         items = batch.items
+        context = 0
         for seq in tuple(self._resident):
             processed = seq.processed
             if processed < seq.prefill_end or seq.planned == seq.last_token or not seq.blocks:
@@ -177,12 +176,16 @@ class ReplicaScheduler(ABC):
                 if not new_blocks:
                     seq.ledger.block(Blocked.MEMORY)
                     continue
+            context += processed
             seq.processed = processed + 1
             seq.planned += 1
             seq.in_flight += 1
             seq.ledger.batches += 1
             items.append(BatchItem(seq.seq_id, 1, new_blocks))
-        batch.num_tokens = len(items)
+        batch.num_tokens = batch.num_decodes = len(items)
+        batch.decode_context = context
+        if batch.time is not None and items:
+            batch.time.add_decodes(len(items), context)
 
     def _take_prefills(self, batch: Batch, now: float, *, admit: bool) -> None:
         candidates = [s for s in self._resident if s.processed < s.prefill_end]
@@ -190,10 +193,10 @@ class ReplicaScheduler(ABC):
             return
         key = self._prioritizer.key
         candidates += self._waiting
-        candidates.sort(key=lambda s: (key(s, now), not s.blocks, s.arrival, s.seq_id))
+        candidates.sort(key=lambda s: (key(s, now), not s.blocks, s.seq_id))
         oldest_blocked: tuple[float, int] | None = None
         for seq in candidates:
-            tokens = min(self.next_chunk(seq, batch), seq.prefill_end - seq.processed)
+            tokens = 0 if self.policy.is_full(batch) else self._chunk(seq, batch, now)
             if tokens <= 0:
                 seq.ledger.block(Blocked.BUDGET)
                 continue
@@ -211,7 +214,7 @@ class ReplicaScheduler(ABC):
     def _take_alone(self, batch: Batch, seq: Sequence, now: float) -> None:
         """The next chunk of an isolated sequence; nothing once its next token is in flight. Those that were cleared
         before it are resident and idle: they make room if need be."""
-        tokens = min(self.next_chunk(seq, batch), seq.prefill_end - seq.processed)
+        tokens = self._chunk(seq, batch, now)
         if tokens <= 0:
             return
         for other in self._sequences.values():
@@ -223,6 +226,9 @@ class ReplicaScheduler(ABC):
                 self._preempt(self._victim(now))
             new_blocks = self._admit(seq)
         self._take_chunk(batch, seq, tokens, new_blocks, now)
+
+    def _chunk(self, seq: Sequence, batch: Batch, now: float) -> int:
+        return min(self.policy.next_chunk(seq, batch, now), seq.prefill_end - seq.processed)
 
     def _admit(self, seq: Sequence) -> SequenceABC[int]:
         """A waiting sequence becomes resident, with blocks for all that it has to prefill."""
@@ -244,11 +250,15 @@ class ReplicaScheduler(ABC):
 
     @staticmethod
     def _take_chunk(batch: Batch, seq: Sequence, tokens: int, new_blocks: SequenceABC[int], now: float) -> None:
+        samples = seq.processed + tokens == seq.prefill_end
         batch.items.append(BatchItem(seq.seq_id, tokens, new_blocks))
+        batch.chunks.append(Chunk(seq.seq_id, tokens, seq.processed, samples))
         batch.num_tokens += tokens
+        if batch.time is not None:
+            batch.time.add_chunk(tokens, seq.processed, samples)
         seq.processed += tokens
         seq.in_flight += 1
-        if seq.processed == seq.prefill_end:  # the query reaches the last token: the step samples the next
+        if samples:
             seq.planned += 1
         ledger = seq.ledger
         ledger.batches += 1
@@ -274,7 +284,7 @@ class ReplicaScheduler(ABC):
         """The prefill under way with the worst priority, else the youngest decode with something left to plan."""
         prefills = [s for s in self._resident if s.processed < s.prefill_end]
         if prefills:
-            return max(prefills, key=lambda s: (self._prioritizer.key(s, now), s.arrival, s.seq_id))
+            return max(prefills, key=lambda s: (self._prioritizer.key(s, now), s.seq_id))
         return next(s for s in reversed(self._resident) if s.planned < s.last_token)
 
     def _preempt(self, victim: Sequence) -> None:
@@ -288,6 +298,3 @@ class ReplicaScheduler(ABC):
     def _release(self, seq: Sequence) -> None:
         self.blocks.release(seq.blocks)
         seq.blocks = []
-
-
-schedulers: Registry[ReplicaScheduler] = Registry("replica scheduler")
