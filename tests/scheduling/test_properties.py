@@ -1,17 +1,55 @@
-"""Whatever arrives, finishes, is cancelled or dies, at any moment: the scheduler's promises hold."""
+"""Whatever arrives, finishes, is cancelled or dies, at any moment, and whichever rules are in force: the scheduler's
+promises hold."""
 
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.scheduling.formula import Formula
 
-from vajra.config import FcfsRequestPrioritizerConfig, FixedChunkReplicaSchedulerConfig
-from vajra.scheduling import Batch, BlockManager, FcfsPrioritizer, FixedChunk, ReplicaScheduler, Sequence
+from vajra.config import (
+    DynamicChunkReplicaSchedulerConfig,
+    EdfRequestPrioritizerConfig,
+    FcfsRequestPrioritizerConfig,
+    FixedChunkReplicaSchedulerConfig,
+    LrsRequestPrioritizerConfig,
+    SpaceSharingReplicaSchedulerConfig,
+)
+from vajra.scheduling import (
+    Batch,
+    BlockManager,
+    ChunkPolicy,
+    Prioritizer,
+    ReplicaScheduler,
+    Sequence,
+    policies,
+    prioritizers,
+)
 
 NUM_BLOCKS, BLOCK_SIZE, MAX_LEN = 12, 4, 40
+CHUNK, BATCH_SIZE = 6, 4
+FORMULA = Formula(step=1.0, token=0.5, pair=0.01)
+_TIMED = {"max_batch_size": BATCH_SIZE, "max_chunk_size_param": CHUNK, "min_chunk_size_param": 2}
+TARGET = 3.3  # seconds: about four tokens
+SCHEDULERS: list[Any] = [
+    FixedChunkReplicaSchedulerConfig(max_batch_size=BATCH_SIZE, chunk_size=CHUNK),
+    DynamicChunkReplicaSchedulerConfig(**_TIMED, target_batch_time_param=TARGET),
+    SpaceSharingReplicaSchedulerConfig(**_TIMED, target_batch_time_param=TARGET, long_seq_kv_cache_len_threshold=8),
+]
+FCFS = FcfsRequestPrioritizerConfig()
+LRS = LrsRequestPrioritizerConfig(min_deadline=5.0)
+PRIORITIZERS: list[Any] = [FCFS, EdfRequestPrioritizerConfig(min_deadline=5.0), LRS]
+PAIRS = [(s, p) for s in SCHEDULERS for p in PRIORITIZERS if p is LRS or s.type_name != "SpaceSharing"]
+
+
+def rules(pair: tuple[Any, Any]) -> tuple[ChunkPolicy, Prioritizer, Formula]:
+    prioritizer = prioritizers.create(pair[1], FORMULA)
+    return policies.create(pair[0], prioritizer), prioritizer, FORMULA
 
 
 class EngineModel:
@@ -61,16 +99,24 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.chunk, self.batch_size = 6, 4
-        config = FixedChunkReplicaSchedulerConfig(max_batch_size=self.batch_size, chunk_size=self.chunk)
-        fcfs = FcfsPrioritizer(FcfsRequestPrioritizerConfig())
-        self.scheduler = ReplicaScheduler(BlockManager(NUM_BLOCKS, BLOCK_SIZE), FixedChunk(config, fcfs), fcfs)
+        self.scheduler = ReplicaScheduler(BlockManager(NUM_BLOCKS, BLOCK_SIZE), *rules(PAIRS[0]))
+        self.pair = PAIRS[0]
         self.engine = EngineModel()
         self.in_flight: deque[tuple[Batch, list[int]]] = deque()
         self.alive: dict[int, Sequence] = {}
         self.now = 0.0
         self.next_id = 1
         self.isolated: list[int] = []  # in order
+
+    @initialize(pair=st.sampled_from(PAIRS))
+    def begin(self, pair: tuple[Any, Any]) -> None:
+        self.swap(pair)
+
+    @rule(pair=st.sampled_from(PAIRS))
+    def swap(self, pair: tuple[Any, Any]) -> None:
+        """Between two steps, whatever is in flight."""
+        self.pair = pair
+        self.scheduler.adopt(*rules(pair))
 
     @rule(prompt=st.integers(1, 30), generated=st.integers(0, 5), output=st.integers(1, 10), age=st.integers(0, 3))
     def arrive(self, prompt: int, generated: int, output: int, age: int) -> None:
@@ -92,19 +138,33 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert not self.alive or self.in_flight, "work, nothing in flight and nothing planned"
             return
         ids = [item.seq_id for item in batch.items]
-        assert len(ids) == len(set(ids)) <= self.batch_size
+        assert len(ids) == len(set(ids)) <= BATCH_SIZE
         assert set(ids) <= set(self.alive)
-        assert 0 < sum(item.num_query_tokens for item in batch.items) == batch.num_tokens <= self.chunk
+        assert 0 < sum(item.num_query_tokens for item in batch.items) == batch.num_tokens <= CHUNK
+        self.check_time(batch)
         admitted = [self.alive[i] for i in ids if not before[i]]
         if self.isolated:
             assert ids == self.isolated[:1]
             with_worker = {item.seq_id for batch, _ in self.in_flight for item in batch.items}
             assert with_worker & set(self.alive) <= set(ids), "it is not alone"
-        elif admitted:
+        elif admitted and self.pair[1] is FCFS:
             youngest = max((s.arrival, s.seq_id) for s in admitted)
             waiting = [s for s in self.alive.values() if not s.blocks]
             assert all((s.arrival, s.seq_id) > youngest for s in waiting), "a younger request was admitted first"
         self.in_flight.append((batch, self.engine.run(batch)))
+
+    def check_time(self, batch: Batch) -> None:
+        """The prediction is that of what is in the batch; a prefill enters within the target, or the batch is its."""
+        again = FORMULA.batch()
+        again.add_decodes(batch.num_decodes, batch.decode_context)
+        assert batch.num_decodes + len(batch.chunks) == len(batch.items)
+        for chunk in batch.chunks:
+            again.add_chunk(chunk.num_query, chunk.context, chunk.samples)
+            forced = chunk is batch.chunks[0] and batch.num_decodes == 0 and chunk.num_query <= 2
+            assert self.pair[0] is SCHEDULERS[0] or again.seconds <= TARGET or forced
+        assert again.seconds == batch.seconds
+        if self.pair[0] is SCHEDULERS[2]:
+            assert sum(chunk.context >= 8 for chunk in batch.chunks) <= 1, "two long prefills"
 
     @precondition(lambda self: self.in_flight)
     @rule(stop=st.booleans(), pick=st.integers(0, 3))
@@ -163,3 +223,36 @@ class SchedulerMachine(RuleBasedStateMachine):
 
 SchedulerMachine.TestCase.settings = settings(max_examples=120, stateful_step_count=60, deadline=None)
 TestScheduler = SchedulerMachine.TestCase
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: f"{pair[0].type_name}-{pair[1].type_name}")
+def test_a_stream_of_short_requests_starves_no_long_one(pair: tuple[Any, Any]) -> None:
+    """One short request comes every five seconds, which leaves a third of the time. (Under a lasting overload LRS keeps
+    the long one waiting as long as short ones grow late faster.)"""
+    scheduler = ReplicaScheduler(BlockManager(NUM_BLOCKS, BLOCK_SIZE), *rules(pair))
+    engine = EngineModel()
+    long = Sequence(0, 30, 30, 4, arrival=0.0)
+    alive: dict[int, Sequence] = {}
+
+    def add(seq: Sequence) -> None:
+        scheduler.add(seq)
+        engine.add(seq)
+        alive[seq.seq_id] = seq
+
+    add(long)
+    now, next_id = 0.0, 1
+    while long.seq_id in alive:
+        while next_id * 5 <= now:
+            add(Sequence(next_id, 1 + next_id % 5, 1 + next_id % 5, 2, arrival=now))
+            next_id += 1
+        batch = scheduler.schedule(now)
+        now += batch.seconds
+        sampled = engine.run(batch)
+        scheduler.complete(batch, sampled)
+        for seq_id in sampled:
+            if alive[seq_id].known == alive[seq_id].last_token:
+                scheduler.remove(seq_id)
+                engine.free(seq_id)
+                del alive[seq_id]
+        assert now < 2000, "the long request starves"
+    scheduler.check_integrity()

@@ -35,6 +35,8 @@ def chunk_alone(config: Any, predictor: Predictor, max_tokens: int) -> Callable[
 
     def chunk(processed: int) -> int:
         prompt.processed = processed
-        return min(policy.next_chunk(prompt, Batch(0, predictor.batch()), 0.0), prompt.remaining_prefill)
+        tokens = policy.next_chunk(prompt, Batch(0, predictor.batch()), 0.0)
+        assert tokens, "a policy gives an empty batch something"
+        return min(tokens, prompt.remaining_prefill)
 
     return chunk

@@ -20,13 +20,9 @@ class DynamicChunk(ChunkPolicy):
         self.min_chunk = config.min_chunk_size_param
         self.target = config.target_batch_time_param
 
-    def next_chunk(self, seq: Sequence, batch: Batch, now: float) -> int:
+    def next_chunk(self, seq: Sequence, batch: Batch, now: float) -> int | None:
         """The longest chunk within the target."""
         return self.longest_chunk(seq, batch, self.target)
-
-    def is_full(self, batch: Batch) -> bool:
-        """Tokens or time are used up."""
-        return super().is_full(batch) or (batch.num_tokens > 0 and batch.seconds >= self.target)
 
     def longest_chunk(self, seq: Sequence, batch: Batch, seconds: float) -> int:
         """The largest n of {the rest of the prompt, multiples of 32, min_chunk}, at least min_chunk, with a predicted

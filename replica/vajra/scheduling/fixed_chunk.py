@@ -16,6 +16,6 @@ class FixedChunk(ChunkPolicy):
     def __init__(self, config: FixedChunkReplicaSchedulerConfig, prioritizer: Prioritizer) -> None:
         super().__init__(max_batch_size=config.max_batch_size, max_tokens=config.chunk_size)
 
-    def next_chunk(self, seq: Sequence, batch: Batch, now: float) -> int:
+    def next_chunk(self, seq: Sequence, batch: Batch, now: float) -> int | None:
         """The rest of the budget."""
         return self.max_tokens - batch.num_tokens

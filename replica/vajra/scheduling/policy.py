@@ -22,13 +22,12 @@ class ChunkPolicy(ABC):
         return min(self.max_batch_size, self.max_tokens)
 
     @abstractmethod
-    def next_chunk(self, seq: Sequence, batch: Batch, now: float) -> int:
-        """Prefill tokens of `seq` that `batch` has room for; more than it has left means all, 0 or less leaves it out.
-        An empty batch must take some."""
+    def next_chunk(self, seq: Sequence, batch: Batch, now: float) -> int | None:
+        """Prefill tokens of `seq` that `batch` has room for; more than it has left means all. An empty batch must take
+        some.
 
-    def is_full(self, batch: Batch) -> bool:
-        """Whether no prefill, however short, would get a token."""
-        return batch.num_tokens >= self.max_tokens
+        0 or less: there is no room, and what is less urgent gets none either, or else short prefills could keep a long
+        one waiting for ever. None: leave this one out and go on."""
 
 
 policies: Registry[ChunkPolicy] = Registry("scheduler")

@@ -195,9 +195,11 @@ class ReplicaScheduler:
         candidates += self._waiting
         candidates.sort(key=lambda s: (key(s, now), not s.blocks, s.seq_id))
         oldest_blocked: tuple[float, int] | None = None
+        full = False
         for seq in candidates:
-            tokens = 0 if self.policy.is_full(batch) else self._chunk(seq, batch, now)
-            if tokens <= 0:
+            tokens = None if full else self.policy.next_chunk(seq, batch, now)
+            if tokens is None or tokens <= 0:
+                full = full or tokens is not None
                 seq.ledger.block(Blocked.BUDGET)
                 continue
             new_blocks: SequenceABC[int] = ()
@@ -209,14 +211,15 @@ class ReplicaScheduler:
                         oldest_blocked = min(oldest_blocked or _age_order(seq), _age_order(seq))
                     continue
                 new_blocks = self._admit(seq)
-            self._take_chunk(batch, seq, tokens, new_blocks, now)
+            self._take_chunk(batch, seq, min(tokens, seq.prefill_end - seq.processed), new_blocks, now)
 
     def _take_alone(self, batch: Batch, seq: Sequence, now: float) -> None:
         """The next chunk of an isolated sequence; nothing once its next token is in flight. Those that were cleared
         before it are resident and idle: they make room if need be."""
-        tokens = self._chunk(seq, batch, now)
-        if tokens <= 0:
+        if seq.processed == seq.prefill_end:
             return
+        tokens = self.policy.next_chunk(seq, batch, now)
+        assert tokens, "a policy gives an empty batch something"
         for other in self._sequences.values():
             if other is not seq:
                 other.ledger.block(Blocked.ISOLATION)
@@ -225,10 +228,7 @@ class ReplicaScheduler:
             while self.blocks.free < self.blocks.blocks_for(seq.prefill_end) or len(self._resident) >= self.slots:
                 self._preempt(self._victim(now))
             new_blocks = self._admit(seq)
-        self._take_chunk(batch, seq, tokens, new_blocks, now)
-
-    def _chunk(self, seq: Sequence, batch: Batch, now: float) -> int:
-        return min(self.policy.next_chunk(seq, batch, now), seq.prefill_end - seq.processed)
+        self._take_chunk(batch, seq, min(tokens, seq.prefill_end - seq.processed), new_blocks, now)
 
     def _admit(self, seq: Sequence) -> SequenceABC[int]:
         """A waiting sequence becomes resident, with blocks for all that it has to prefill."""

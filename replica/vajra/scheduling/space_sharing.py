@@ -25,11 +25,12 @@ class SpaceSharing(DynamicChunk):
         self.prioritizer = prioritizer
         self.threshold = config.long_seq_kv_cache_len_threshold
 
-    def next_chunk(self, seq: Sequence, batch: Batch, now: float) -> int:
+    def next_chunk(self, seq: Sequence, batch: Batch, now: float) -> int | None:
         """A long prefill's share of the target, or the longest chunk within all of it."""
         if seq.processed < self.threshold:
             return self.longest_chunk(seq, batch, self.target)
         if any(chunk.context >= self.threshold for chunk in batch.chunks):
-            return 0
+            return None
         share = min(max(self.prioritizer.key(seq, now), 0.0), MAX_SHARE)
-        return self.longest_chunk(seq, batch, self.target * (1.0 - share))
+        chunk = self.longest_chunk(seq, batch, self.target * (1.0 - share))
+        return chunk if chunk or share == 0.0 else None  # while it has slack, short ones may go on
