@@ -110,8 +110,13 @@ class CacheConfig:
 class SchedulerConfig(Polymorphic):
     """Family of the replica schedulers' configurations."""
 
-    predicts: ClassVar[bool] = False  # whether it needs an execution-time profile
+    predicts: ClassVar[bool] = False  # whether it needs execution times
     max_batch_size: int  # which all of them have
+
+    @property
+    def max_batch_tokens(self) -> int:
+        """Query tokens that a batch may hold."""
+        raise NotImplementedError
 
 
 @config_class
@@ -122,6 +127,11 @@ class FixedChunkReplicaSchedulerConfig(SchedulerConfig, type="FixedChunk"):
     chunk_size: StrictInt = option(
         default=2048, ge=1, doc="Tokens per batch: decodes take one each, prefills share what is left."
     )
+
+    @property
+    def max_batch_tokens(self) -> int:
+        """Query tokens that a batch may hold."""
+        return self.chunk_size
 
 
 @config_class
@@ -142,6 +152,11 @@ class DynamicChunkReplicaSchedulerConfig(SchedulerConfig, type="DynamicChunk"):
             allowed = f"at most max_chunk_size_param, which is {self.max_chunk_size_param}"
             raise ConfigError("min_chunk_size_param", self.min_chunk_size_param, allowed)
 
+    @property
+    def max_batch_tokens(self) -> int:
+        """Query tokens that a batch may hold: those of the largest chunk, decodes included."""
+        return self.max_chunk_size_param
+
 
 @config_class
 class SpaceSharingReplicaSchedulerConfig(DynamicChunkReplicaSchedulerConfig, type="SpaceSharing"):
@@ -155,7 +170,7 @@ class SpaceSharingReplicaSchedulerConfig(DynamicChunkReplicaSchedulerConfig, typ
 class RequestPrioritizerConfig(Polymorphic):
     """Family of the request prioritizers' configurations: one per replica set."""
 
-    predicts: ClassVar[bool] = False  # whether it needs an execution-time profile
+    predicts: ClassVar[bool] = False  # whether it needs execution times
 
 
 @config_class

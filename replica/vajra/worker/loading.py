@@ -31,7 +31,6 @@ def load_engine(init: Init, progress: Callable[[str, float], None]) -> LoadedEng
     deployment = VajraDeployment.from_dict(init.deployment)
     config = deployment.replica_config
     scheduler = config.scheduler_config
-    max_batch_tokens = max_tokens_per_batch(scheduler)
     model = load(
         config.model_config,
         quantization=deployment.quantization,
@@ -47,14 +46,14 @@ def load_engine(init: Init, progress: Callable[[str, float], None]) -> LoadedEng
         block_size=block_size,
         max_model_len=model.max_model_len,
         max_batch_size=scheduler.max_batch_size,
-        max_batch_tokens=max_batch_tokens,
+        max_batch_tokens=scheduler.max_batch_tokens,
     )
     options = EngineOptions(
         num_blocks=num_blocks,
         block_size=block_size,
         max_model_len=model.max_model_len,
         max_batch_size=scheduler.max_batch_size,
-        max_batch_tokens=max_batch_tokens,
+        max_batch_tokens=scheduler.max_batch_tokens,
         num_threads=max(1, num_cores() // init.num_local_replicas),
     )
     native = config.worker_config.use_native_execution_backend
@@ -97,12 +96,3 @@ class CountedWeights:
 
 def _part(done: int, total: int) -> float:
     return min(1.0, done / total) if total else 0.0
-
-
-def max_tokens_per_batch(scheduler_config: object) -> int:
-    """Query tokens that a batch of this scheduler may hold, by the name its config has for it."""
-    for name in ("chunk_size", "max_chunk_size_param"):
-        value = getattr(scheduler_config, name, None)
-        if isinstance(value, int):
-            return value
-    raise TypeError(f"{type(scheduler_config).__name__} names no chunk size")

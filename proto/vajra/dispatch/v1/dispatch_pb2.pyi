@@ -81,17 +81,35 @@ class WatchRoomRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class WatchRoomResponse(_message.Message):
-    __slots__ = ("free_slots", "free_blocks", "block_size", "accepted", "accepting", "fingerprint")
+    __slots__ = ("free_slots", "free_blocks", "block_size", "accepted", "accepting", "fingerprint", "prefill_times", "time_scale")
     FREE_SLOTS_FIELD_NUMBER: _ClassVar[int]
     FREE_BLOCKS_FIELD_NUMBER: _ClassVar[int]
     BLOCK_SIZE_FIELD_NUMBER: _ClassVar[int]
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     ACCEPTING_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    PREFILL_TIMES_FIELD_NUMBER: _ClassVar[int]
+    TIME_SCALE_FIELD_NUMBER: _ClassVar[int]
     free_slots: int
     free_blocks: int
     block_size: int
     accepted: int
     accepting: bool
     fingerprint: str
-    def __init__(self, free_slots: _Optional[int] = ..., free_blocks: _Optional[int] = ..., block_size: _Optional[int] = ..., accepted: _Optional[int] = ..., accepting: _Optional[bool] = ..., fingerprint: _Optional[str] = ...) -> None: ...
+    prefill_times: str
+    time_scale: float
+    def __init__(self, free_slots: _Optional[int] = ..., free_blocks: _Optional[int] = ..., block_size: _Optional[int] = ..., accepted: _Optional[int] = ..., accepting: _Optional[bool] = ..., fingerprint: _Optional[str] = ..., prefill_times: _Optional[str] = ..., time_scale: _Optional[float] = ...) -> None: ...
+
+class GetPrefillTimesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetPrefillTimesResponse(_message.Message):
+    __slots__ = ("prefill_times", "stride", "seconds")
+    PREFILL_TIMES_FIELD_NUMBER: _ClassVar[int]
+    STRIDE_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    prefill_times: str
+    stride: int
+    seconds: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, prefill_times: _Optional[str] = ..., stride: _Optional[int] = ..., seconds: _Optional[_Iterable[float]] = ...) -> None: ...

@@ -45,6 +45,11 @@ class DispatchServiceStub:
                 request_serializer=vajra_dot_dispatch_dot_v1_dot_dispatch__pb2.WatchRoomRequest.SerializeToString,
                 response_deserializer=vajra_dot_dispatch_dot_v1_dot_dispatch__pb2.WatchRoomResponse.FromString,
                 _registered_method=True)
+        self.GetPrefillTimes = channel.unary_unary(
+                '/vajra.dispatch.v1.DispatchService/GetPrefillTimes',
+                request_serializer=vajra_dot_dispatch_dot_v1_dot_dispatch__pb2.GetPrefillTimesRequest.SerializeToString,
+                response_deserializer=vajra_dot_dispatch_dot_v1_dot_dispatch__pb2.GetPrefillTimesResponse.FromString,
+                _registered_method=True)
 
 
 class DispatchServiceServicer:
@@ -66,6 +71,14 @@ class DispatchServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetPrefillTimes(self, request, context):
+        """GetPrefillTimes returns how long prompts take here alone, under the scheduler in force. FAILED_PRECONDITION where
+        nothing is predicted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DispatchServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -78,6 +91,11 @@ def add_DispatchServiceServicer_to_server(servicer, server):
                     servicer.WatchRoom,
                     request_deserializer=vajra_dot_dispatch_dot_v1_dot_dispatch__pb2.WatchRoomRequest.FromString,
                     response_serializer=vajra_dot_dispatch_dot_v1_dot_dispatch__pb2.WatchRoomResponse.SerializeToString,
+            ),
+            'GetPrefillTimes': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPrefillTimes,
+                    request_deserializer=vajra_dot_dispatch_dot_v1_dot_dispatch__pb2.GetPrefillTimesRequest.FromString,
+                    response_serializer=vajra_dot_dispatch_dot_v1_dot_dispatch__pb2.GetPrefillTimesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -135,6 +153,33 @@ class DispatchService:
             '/vajra.dispatch.v1.DispatchService/WatchRoom',
             vajra_dot_dispatch_dot_v1_dot_dispatch__pb2.WatchRoomRequest.SerializeToString,
             vajra_dot_dispatch_dot_v1_dot_dispatch__pb2.WatchRoomResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPrefillTimes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vajra.dispatch.v1.DispatchService/GetPrefillTimes',
+            vajra_dot_dispatch_dot_v1_dot_dispatch__pb2.GetPrefillTimesRequest.SerializeToString,
+            vajra_dot_dispatch_dot_v1_dot_dispatch__pb2.GetPrefillTimesResponse.FromString,
             options,
             channel_credentials,
             insecure,

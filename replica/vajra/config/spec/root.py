@@ -50,10 +50,10 @@ class VajraDeploymentSpec:
     worker: WorkerSection = option(default_factory=WorkerSection, change=Change.RECREATE)
     cache: CacheSection = option(default_factory=CacheSection, change=Change.RECREATE)
     scheduler: SchedulerSection = option(
-        default_factory=lambda: SchedulerSection(type="FixedChunk"), change=Change.LIVE
+        default_factory=lambda: SchedulerSection(type="FixedChunk"), change=Change.LIVE, updatable=True
     )
     prioritizer: PrioritizerSection = option(
-        default_factory=lambda: PrioritizerSection(type="FCFS"), change=Change.LIVE
+        default_factory=lambda: PrioritizerSection(type="FCFS"), change=Change.LIVE, updatable=True
     )
     metrics: MetricsSection = option(default_factory=MetricsSection, change=Change.LIVE)
     resources: ResourcesSection = option(default_factory=ResourcesSection, change=Change.RECREATE, scope=Scope.CLUSTER)

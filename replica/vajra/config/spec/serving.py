@@ -146,8 +146,9 @@ class ProfileSection(Union):
 
     type: Literal["Auto", "HostPath", "ConfigMap"] = option(
         doc="Auto: measured where the replica runs. HostPath, ConfigMap: a profile that was written before.",
-        implemented=("Auto",),
-        advice="the schedulers of this version predict nothing; leave it out",
+        implemented=("Auto", "HostPath"),
+        in_cluster=("ConfigMap",),
+        advice="name the file: type HostPath",
     )
     host_path: HostPathSection | None = option(default=None)
     config_map: ConfigMapKeySection | None = option(default=None)
@@ -167,15 +168,13 @@ class SchedulerSection(Union):
     type: Literal["FixedChunk", "DynamicChunk", "SpaceSharing"] = option(
         doc="FixedChunk: a fixed token budget per batch. DynamicChunk: batches of equal predicted time. SpaceSharing: "
         "the same, and long requests leave room to short ones (needs prioritizer LRS).",
-        implemented=("FixedChunk",),
-        advice="use type FixedChunk; its chunkSize bounds the time of a batch",
     )
-    fixed_chunk: FixedChunkSection | None = option(
-        default_factory=when("FixedChunk", FixedChunkSection), updatable=True
-    )
+    fixed_chunk: FixedChunkSection | None = option(default_factory=when("FixedChunk", FixedChunkSection))
     dynamic_chunk: DynamicChunkSection | None = option(default_factory=when("DynamicChunk", DynamicChunkSection))
     space_sharing: SpaceSharingSection | None = option(default_factory=when("SpaceSharing", SpaceSharingSection))
-    profile: ProfileSection = option(default_factory=lambda: ProfileSection(type="Auto"))
+    profile: ProfileSection = option(
+        default_factory=lambda: ProfileSection(type="Auto"), change=Change.RECREATE, updatable=False
+    )
 
 
 @manifest_class
@@ -213,8 +212,6 @@ class PrioritizerSection(Union):
 
     type: Literal["FCFS", "EDF", "LRS"] = option(
         doc="FCFS: first come, first served. EDF: earliest deadline first. LRS: least remaining slack.",
-        implemented=("FCFS",),
-        advice="use type FCFS",
     )
     edf: EdfSection | None = option(default_factory=when("EDF", EdfSection))
     lrs: LrsSection | None = option(default_factory=when("LRS", LrsSection))
