@@ -12,6 +12,7 @@ EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 inte
 _FAULTS = (
     ("vajra.config.errors", "ConfigError", USAGE),
     ("vajra.models.errors", "ModelError", FAILED),
+    ("vajra.prediction.profile", "ProfileError", FAILED),
     ("vajra.client.errors", "InvalidRequestError", USAGE),
     ("vajra.client.errors", "VajraError", FAILED),
     ("vajra.gateway.errors", "GatewayError", FAILED),

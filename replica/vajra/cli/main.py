@@ -13,6 +13,7 @@ from vajra.cli.errors import EPILOG, OK
 from vajra.cli.generate import generate
 from vajra.cli.model import app as model_app
 from vajra.cli.output import Format, FormatOption
+from vajra.cli.profile import app as profile_app
 from vajra.cli.program import Commands, run
 from vajra.cli.serve import serve
 
@@ -31,6 +32,7 @@ for command in (serve, chat, generate, bench):
     app.command()(command)
 app.add_typer(model_app, name="model")
 app.add_typer(config_app, name="config")
+app.add_typer(profile_app, name="profile")
 
 
 @app.command()

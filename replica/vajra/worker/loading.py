@@ -9,6 +9,7 @@ from vajra.config import VajraDeployment
 from vajra.engine import create_engine, kv_block_bytes
 from vajra.engine.api import Engine, EngineOptions
 from vajra.models import load
+from vajra.models.spec import ModelSpec
 from vajra.models.tensor import Tensor, WeightSource
 from vajra.worker.memory import num_kv_blocks
 from vajra.worker.protocol import Init, Ready
@@ -21,6 +22,8 @@ class LoadedEngine:
 
     engine: Engine
     ready: Ready
+    spec: ModelSpec
+    options: EngineOptions
 
 
 def load_engine(init: Init, progress: Callable[[str, float], None]) -> LoadedEngine:
@@ -70,7 +73,7 @@ def load_engine(init: Init, progress: Callable[[str, float], None]) -> LoadedEng
         eos_token_ids=list(model.spec.eos_token_ids),
         notices=list(model.notices),
     )
-    return LoadedEngine(engine, ready)
+    return LoadedEngine(engine, ready, model.spec, options)
 
 
 class CountedWeights:

@@ -1,0 +1,217 @@
+"""From measurements to a profile: tables of single operators first, then weighed on whole steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from vajra.prediction.measurements import Measurements, Step, StepShape
+from vajra.prediction.profile import FitErrors, Identity, Profile, ProfileError, Tables
+from vajra.prediction.tables import Curve, SurfacePoint, line, rising, surface_of
+
+_BEFORE_ATTENTION = ("input_layernorm", "attn_pre_proj", "attn_rope")
+_AFTER_ATTENTION = ("attn_post_proj", "post_attention_layernorm", "mlp_up_proj", "mlp_act", "mlp_down_proj")
+_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+MIN_STEPS = 12  # fewer whole steps weigh nothing
+
+
+def fit(
+    identity: Identity,
+    data: Measurements,
+    *,
+    model: str = "",
+    preset: str = "",
+    measured: str = "",
+    seconds: float = 0.0,
+    last_layer_rows_only: bool = True,
+    notes: Sequence[str] = (),
+) -> Profile:
+    """A profile. Whole steps, where there are enough, weigh the operators' tables; else these stand as measured.
+
+    `last_layer_rows_only`: as in our engine, the last layer computes only sampling rows beyond its KV. Raises
+    ProfileError when an operator was not measured.
+    """
+    notes = list(notes)
+    if not data.prefill or not data.decode:
+        data = with_estimated_attention(identity, data)
+        notes.append("attention was not measured: it is estimated from the rates of the products")
+    tables = operator_tables(identity, data, last_layer_rows_only=last_layer_rows_only)
+    errors = None
+    if len(data.steps) >= MIN_STEPS:
+        tables = weighed(tables, data.steps)
+        errors = fit_errors(tables, data.steps)
+    else:
+        notes.append("no whole steps were measured: what a step takes beside its operators is not in it")
+    return Profile(
+        identity=identity,
+        tables=tables,
+        model=model,
+        preset=preset,
+        measured=measured,
+        seconds=seconds,
+        errors=errors,
+        notes=tuple(notes),
+        data=data.digest(),
+    )
+
+
+def operator_tables(identity: Identity, data: Measurements, *, last_layer_rows_only: bool = True) -> Tables:
+    """Tables of one pipeline stage from operators measured alone."""
+    missing = [op for op in (*_BEFORE_ATTENTION, *_AFTER_ATTENTION) if op not in data.tokens]
+    if missing:
+        raise ProfileError(f"mlp.csv has no times of {', '.join(missing)}. Measure anew with `vajra profile MODEL`")
+    layers, rest = divmod(identity.num_layers, identity.pipeline_parallel)
+    if rest:
+        raise ProfileError(
+            f"{identity.num_layers} layers cannot be cut into {identity.pipeline_parallel} equal pipeline stages"
+        )
+    before, after = _sum(data.tokens, _BEFORE_ATTENTION), _sum(data.tokens, (*_AFTER_ATTENTION, "add"))
+    # With pipeline stages every stage but the last computes whole layers; the slowest counts.
+    whole = layers - 1 if last_layer_rows_only and identity.pipeline_parallel == 1 else layers
+    at = sorted(before)
+    token_bytes = identity.hidden_size * _BYTES.get(identity.dtype, 2)
+    tokens = [
+        layers * before[n]
+        + whole * after[n]
+        + _at(data.embedding, n)
+        + 2 * layers * _at(data.all_reduce, n * token_bytes)
+        + (_at(data.send_recv, n * token_bytes) if identity.pipeline_parallel > 1 else 0.0)
+        for n in at
+    ]
+    row_at = sorted({*data.head, *(n for n in at if data.head and n <= max(data.head))}) or at
+    rows = [(layers - whole) * _at(after, n) + _at(data.head, n) for n in row_at]
+    decode = surface_of([SurfacePoint(c, c * each, layers * s) for (c, each), s in sorted(data.decode.items())])
+    prefill = surface_of([SurfacePoint(q, kv, whole * s) for (q, kv), s in sorted(data.prefill.items())])
+    return Tables(tokens=Curve(at, tokens), rows=Curve(row_at, rows), decode=decode, prefill=prefill)
+
+
+def with_estimated_attention(identity: Identity, data: Measurements) -> Measurements:
+    """With attention from the rates that the products reach: half their FLOP/s for chunks, their bytes/s for decodes.
+
+    For profiles that came without attention.csv.
+    """
+    after = _sum(data.tokens, _AFTER_ATTENTION)
+    weights = (
+        identity.hidden_size * identity.head_dim * identity.num_heads
+        + 3 * identity.hidden_size * identity.intermediate_size
+    ) // identity.tensor_parallel
+    size, most = _BYTES.get(identity.dtype, 2), max(after)
+    flops = 2 * weights * most / after[most]
+    bytes_per_second = weights * size / after[min(after)]
+    heads = max(1, identity.num_heads // identity.tensor_parallel)
+    kv_heads = max(1, identity.num_kv_heads // identity.tensor_parallel)
+    prefill = {
+        (q, kv): 4 * heads * identity.head_dim * q * (kv + (q + 1) / 2) / (flops / 2)
+        for q in (1, 16, 128, 1024, 4096)
+        for kv in (0, 1024, 8192, 65536)
+    }
+    decode = {
+        (c, kv): c * kv * 2 * kv_heads * identity.head_dim * size / bytes_per_second
+        for c in (1, 16, 128)
+        for kv in (16, 1024, 8192)
+    }
+    return Measurements(
+        data.tokens, prefill, decode, data.embedding, data.head, data.all_reduce, data.send_recv, data.steps
+    )
+
+
+def parts(tables: Tables, shape: StepShape) -> list[float]:
+    """Seconds of a step's parts by the tables: tokens, rows, decode, prefill, and 1 for the constant."""
+    return [
+        tables.tokens(shape.num_tokens),
+        tables.rows(shape.num_rows),
+        tables.decode(shape.decodes, shape.decode_context),
+        sum(tables.prefill(c.num_query, c.context) for c in shape.chunks),
+        1.0,
+    ]
+
+
+def predicted(tables: Tables, shape: StepShape) -> float:
+    """Seconds of a stage for a step's batch."""
+    *sums, _ = parts(tables, shape)
+    return sum(sums) + tables.constant
+
+
+def weighed(tables: Tables, steps: Sequence[Step]) -> Tables:
+    """Each table times the factor, and a constant, that bring predictions nearest to whole steps.
+
+    Least squares of relative errors, factors within bounds around 1, steps that fit badly counting less and less: a
+    step that the machine disturbed does not draw the others.
+    """
+    rows = [[p / step.seconds for p in parts(tables, step.shape)] for step in steps]
+    shortest = min(step.seconds for step in steps)
+    low, high = [0.5, 0.2, 0.5, 0.5, 0.0], [2.0, 5.0, 2.0, 2.0, shortest / 2]
+    factors = [1.0, 1.0, 1.0, 1.0, 0.0]
+    weights = [1.0] * len(rows)
+    for _ in range(20):
+        factors = _bounded_least_squares(rows, weights, factors, low, high)
+        errors = [abs(sum(f * v for f, v in zip(factors, row, strict=True)) - 1) for row in rows]
+        spread = max(1e-4, 1.5 * sorted(errors)[len(errors) // 2])
+        weights = [min(1.0, spread / max(e, 1e-9)) for e in errors]
+    return Tables(
+        tokens=tables.tokens.scaled(factors[0]),
+        rows=tables.rows.scaled(factors[1]),
+        decode=tables.decode.scaled(factors[2]),
+        prefill=tables.prefill.scaled(factors[3]),
+        constant=factors[4],
+    )
+
+
+def fit_errors(tables: Tables, steps: Sequence[Step]) -> FitErrors:
+    """How far the tables are from steps."""
+    errors = sorted(abs(predicted(tables, s.shape) / s.seconds - 1) for s in steps)
+    return FitErrors(
+        steps=len(errors),
+        median=errors[len(errors) // 2],
+        p95=errors[min(len(errors) - 1, int(0.95 * len(errors)))],
+        worst=errors[-1],
+    )
+
+
+def _bounded_least_squares(
+    rows: Sequence[Sequence[float]],
+    weights: Sequence[float],
+    start: Sequence[float],
+    low: Sequence[float],
+    high: Sequence[float],
+) -> list[float]:
+    """Factors x within bounds with sum(w (row · x - 1)²) least: one coordinate after the other, until all rest."""
+    n = len(start)
+    gram = [[sum(w * r[i] * r[j] for w, r in zip(weights, rows, strict=True)) for j in range(n)] for i in range(n)]
+    right = [sum(w * r[i] for w, r in zip(weights, rows, strict=True)) for i in range(n)]
+    # A part that no step has keeps its factor; the pull to the start is far below any measurement's.
+    pull = 1e-6 * max(gram[i][i] for i in range(n - 1))
+    x = list(start)
+    for _ in range(2000):
+        moved = 0.0
+        for i in range(n):
+            if gram[i][i] == 0:
+                continue
+            others = sum(gram[i][j] * x[j] for j in range(n) if j != i)
+            best = (right[i] - others + pull * start[i]) / (gram[i][i] + pull)
+            best = max(low[i], min(high[i], best))
+            moved = max(moved, abs(best - x[i]) / max(abs(x[i]), 1e-6))
+            x[i] = best
+        if moved < 1e-7:
+            break
+    return x
+
+
+def _sum(tokens: Mapping[str, Mapping[int, float]], ops: Sequence[str]) -> dict[int, float]:
+    """Of operators, at the token counts that the first was measured at; each never falls."""
+    at = sorted(tokens[ops[0]])
+    total = [0.0] * len(at)
+    for op in ops:
+        if op in tokens:
+            for i, value in enumerate(rising([_at(tokens[op], n) for n in at])):
+                total[i] += value
+    return dict(zip(at, total, strict=True))
+
+
+def _at(points: Mapping[int, float], x: float) -> float:
+    """The straight pieces through measured points, at x; 0 where nothing was measured."""
+    if not points:
+        return 0.0
+    at = sorted(points)
+    if x <= at[0]:
+        return points[at[0]]
+    return line(at, [points[a] for a in at], x)

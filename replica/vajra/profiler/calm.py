@@ -1,0 +1,60 @@
+"""Telling measurements that other processes disturbed: this process's threads waited for a processor meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+_SHARE = 0.04  # of the time measured, waited by all threads together, that is no disturbance yet
+_WAKING = 1e-4  # seconds; every thread that is woken waits a little
+
+
+def seconds_waited() -> float:
+    """Seconds that this process's threads were ready to run and waited for a processor; 0 where the system does not
+    count them."""
+    waited = 0
+    try:
+        threads = os.listdir("/proc/self/task")
+    except OSError:
+        return 0.0
+    for thread in threads:
+        with contextlib.suppress(OSError, ValueError, IndexError):  # it has ended, or nothing is counted
+            waited += int(Path(f"/proc/self/task/{thread}/schedstat").read_text().split()[1])
+    return waited / 1e9
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A moment."""
+
+    waited: float
+    clock: float
+
+
+class Calm:
+    """Judges measurements. Disturbed ones are to be thrown away, until that has cost `patience` seconds; from then on
+    all count, as on a machine that is never calm."""
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self.lost = 0.0  # seconds of what was thrown away
+        self.disturbed = 0  # that counted all the same
+
+    def mark(self) -> Mark:
+        """Before a measurement."""
+        return Mark(seconds_waited(), time.perf_counter())
+
+    def holds(self, since: Mark) -> bool:
+        """Whether what was measured since then counts."""
+        elapsed = time.perf_counter() - since.clock
+        if seconds_waited() - since.waited <= _SHARE * elapsed + _WAKING:
+            return True
+        if self._patience <= 0:
+            self.disturbed += 1
+            return True
+        self._patience -= elapsed
+        self.lost += elapsed
+        return False
