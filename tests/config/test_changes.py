@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -95,12 +96,17 @@ def test_an_update_is_one_transaction_with_a_generation() -> None:
     running = LiveSettings(VajraDeployment.from_dict(manifest()), generation=3)
     applied: list[VajraDeployment] = []
 
-    def update(generation: int, **spec: Any) -> None:
-        running.update(generation, json.dumps(manifest(**spec)["spec"]), applied.append)
+    def prepare(deployment: VajraDeployment) -> Callable[[], None]:
+        return lambda: applied.append(deployment)
+
+    def update(generation: int, *, validate_only: bool = False, **spec: Any) -> None:
+        running.update(generation, json.dumps(manifest(**spec)["spec"]), prepare, validate_only=validate_only)
 
     update(3)
     update(4)
     assert (applied, running.generation) == ([], 4), "nothing differs: acknowledged"
+    update(5, validate_only=True, replicas=7)
+    assert (applied, running.generation) == ([], 4), "it would be taken over, and is not"
     update(5, replicas=7)
     update(5, replicas=7)
     assert (len(applied), running.generation) == (1, 5), "the same again is acknowledged"
@@ -108,14 +114,14 @@ def test_an_update_is_one_transaction_with_a_generation() -> None:
         update(5, replicas=8)
     with pytest.raises(UpdateRefused, match="generation 4 is older than 5"):
         update(4, replicas=8)
-    with pytest.raises(UpdateRefused, match=r"spec\.cache\.blockSize, spec\.scheduler\.type.*live are.*fixedChunk"):
-        update(6, scheduler={"type": "DynamicChunk"}, cache={"blockSize": 8}, replicas=9)
+    with pytest.raises(UpdateRefused, match=r"spec\.cache\.blockSize, spec\.image; live are.*spec\.scheduler"):
+        update(6, scheduler={"type": "DynamicChunk"}, cache={"blockSize": 8}, image="i", replicas=9)
     with pytest.raises(ConfigError, match=r"spec\.replicas"):
         update(6, replicas=-1)
     with pytest.raises(ConfigError, match="spec_json: is not JSON"):
-        running.update(6, "{", applied.append)
+        running.update(6, "{", prepare)
 
-    def refuse(deployment: VajraDeployment) -> None:
+    def refuse(deployment: VajraDeployment) -> Callable[[], None]:
         raise UpdateRefused("no room")
 
     with pytest.raises(UpdateRefused, match="no room"):
@@ -126,7 +132,7 @@ def test_an_update_is_one_transaction_with_a_generation() -> None:
 def test_a_process_without_a_revision_names_what_is_in_force() -> None:
     one, two = (LiveSettings(VajraDeployment.from_dict(manifest(replicas=n))) for n in (1, 2))
     assert one.revision != two.revision
-    two.update(1, json.dumps(manifest(replicas=1)["spec"]), lambda deployment: None)
+    two.update(1, json.dumps(manifest(replicas=1)["spec"]), lambda deployment: lambda: None)
     assert one.revision == two.revision
 
 

@@ -231,7 +231,7 @@ async def test_long_texts_are_tokenized_in_processes(checkpoint: Path) -> None:
         (worker,) = workers()
         await asyncio.gather(*(collect(running, request("x" * 5000)) for _ in range(5)), return_exceptions=True)
         assert len(workers()) == 2
-        running.apply(VajraDeployment.from_dict(manifest(checkpoint, tokenizerWorkers=1)))
+        running.prepare(VajraDeployment.from_dict(manifest(checkpoint, tokenizerWorkers=1)))()
         async with asyncio.timeout(30):
             while len(workers()) != 1:  # noqa: ASYNC110 (nothing tells of a process's end)
                 await asyncio.sleep(0.01)

@@ -13,6 +13,7 @@ import pytest
 from tests.replica.harness import Replica, collect, manifest, read, request
 
 from vajra.control.v1 import control_pb2
+from vajra.dispatch.v1 import dispatch_pb2
 
 PROMPT = [1, 17, 33, 5, 250, 9]
 
@@ -111,7 +112,7 @@ async def test_what_cannot_change_live_is_refused_by_name(checkpoint: Path, tmp_
         assert await update(replica, 3, manifest(checkpoint, drain={"timeoutSeconds": 77})["spec"]) == 3
         assert await update(replica, 3, manifest(checkpoint, drain={"timeoutSeconds": 77})["spec"]) == 3
         await refused(2, "generation 2 is older than 3")
-        await refused(4, r"spec\.scheduler\.type", scheduler={"type": "DynamicChunk"})
+        await refused(4, r"spec\.cache\.blockSize", scheduler={"type": "DynamicChunk"}, cache={"blockSize": 8})
         await refused(4, r"spec\.metrics\.mode", metrics={"mode": "Enabled"})
         await refused(4, r"spec\.parallelism\.tensor", parallelism={"tensor": 2})
         await refused(4, r"maxBatchSize is 9: .* at most 8 .*chunkSize is 65: .* at most 64", **chunks(9, 65))
@@ -141,3 +142,61 @@ async def test_who_leaves_takes_what_is_on_its_way(checkpoint: Path, tmp_path: P
         assert len(begin + tokens) == 300
         replica.process.send_signal(signal.SIGTERM)
         assert await replica.process.wait() == 0
+
+
+PAIRS = [
+    (scheduler, prioritizer)
+    for scheduler in ("DynamicChunk", "SpaceSharing", "FixedChunk")
+    for prioritizer in ("FCFS", "EDF", "LRS")
+    if scheduler != "SpaceSharing" or prioritizer == "LRS"
+]
+
+
+async def test_schedulers_and_prioritizers_change_under_running_sequences(checkpoint: Path, tmp_path: Path) -> None:
+    async with Replica(manifest(checkpoint, **chunks(8, 64)), tmp_path) as replica:
+        messages = [request(f"{i}", PROMPT * (20 * i + 1), 300, seed=i) for i in range(6)]
+        undisturbed = [tokens for tokens, _ in await asyncio.gather(*(replica.generate(m) for m in messages))]
+        calls = [replica.run(message) for message in messages]
+        begun = [await read(call, 5) for call in calls]
+        for generation, (scheduler, prioritizer) in enumerate(PAIRS, start=1):
+            settings: dict[str, Any] = {"scheduler": {"type": scheduler}, "prioritizer": {"type": prioritizer}}
+            if scheduler == "FixedChunk":
+                settings["scheduler"] = chunks(8, 64)["scheduler"]
+            assert await update(replica, generation, manifest(checkpoint, **settings)["spec"]) == generation
+            late = await replica.generate(request(f"late {generation}", PROMPT, 4, seed=generation))
+            assert len(late[0]) == 4
+            begun = [tokens + await read(call, 10) for tokens, call in zip(begun, calls, strict=True)]
+        rest = [await collect(call) for call in calls]
+        assert [begin + tokens for begin, (tokens, _) in zip(begun, rest, strict=True)] == undisturbed
+
+
+async def test_what_a_timed_scheduler_lacks_for_now_is_said(checkpoint: Path, tmp_path: Path) -> None:
+    async with Replica(manifest(checkpoint, **chunks(8, 64)), tmp_path) as replica:
+        await update(replica, 1, manifest(checkpoint, scheduler={"type": "DynamicChunk"})["spec"])
+        notices = list((await replica.status()).notices)
+        for words in ("dynamicChunk.maxBatchSize is 128", "dynamicChunk.maxChunkTokens is 8192", "`vajra profile`"):
+            assert any(words in notice for notice in notices), notices
+        await update(replica, 2, manifest(checkpoint, **chunks(8, 64))["spec"])
+        assert not (await replica.status()).notices
+
+
+async def test_a_refused_change_and_one_that_is_only_validated_change_nothing(checkpoint: Path, tmp_path: Path) -> None:
+    async with Replica(manifest(checkpoint, **chunks(8, 64)), tmp_path) as replica:
+        spec = json.dumps(manifest(checkpoint, prioritizer={"type": "LRS"}, **chunks(4, 32))["spec"])
+        message = control_pb2.UpdateConfigRequest(generation=1, spec_json=spec, validate_only=True)
+        assert (await replica.control.UpdateConfig(message)).generation == 0
+        assert (await replica.status()).capacity.max_batch_size == 8
+        assert not (await replica.room(lambda room: True)).prefill_times
+
+
+async def test_prefill_times_are_told_where_the_prioritizer_looks_at_them(checkpoint: Path, tmp_path: Path) -> None:
+    async with Replica(manifest(checkpoint, **chunks(8, 64)), tmp_path) as replica:
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await replica.dispatch.GetPrefillTimes(dispatch_pb2.GetPrefillTimesRequest())
+        assert error.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+        await update(replica, 1, manifest(checkpoint, prioritizer={"type": "EDF"}, **chunks(8, 64))["spec"])
+        room = await replica.room(lambda room: room.prefill_times)
+        times = await replica.dispatch.GetPrefillTimes(dispatch_pb2.GetPrefillTimesRequest())
+        assert times.prefill_times == room.prefill_times
+        assert list(times.seconds) == sorted(times.seconds)
+        assert times.stride * (len(times.seconds) - 1) >= 4096, "up to the longest prompt"

@@ -16,8 +16,7 @@ class Formula:
     def batch(self) -> FormulaTime:
         return FormulaTime(self)
 
-    def observe(self, predicted: float, actual: float) -> None:
-        raise AssertionError("no engine reports here")
+    scale = 1.0
 
     def prefill_time(self, num_tokens: int) -> float:
         return self.remaining(num_tokens, 0)
@@ -45,6 +44,9 @@ class FormulaTime:
 
     def with_chunk(self, num_query: int, context: int, samples: bool) -> float:
         return self.after(num_query, pairs(num_query, context))
+
+    def observe(self, actual: float) -> None:
+        raise AssertionError("no engine reports here")
 
     def after(self, tokens: int, new_pairs: int) -> float:
         tokens += self.tokens

@@ -54,9 +54,16 @@ class LiveSettings:
         spec = json.dumps(self.deployment.to_dict()["spec"], sort_keys=True)
         return hashlib.sha256(spec.encode()).hexdigest()[:12]
 
-    def update(self, generation: int, spec_json: str, apply: Callable[[VajraDeployment], None]) -> None:
-        """Puts the settings of a newer generation in force, as one transaction: `apply` does it, or raises
-        UpdateRefused and has done nothing. What is in force already is acknowledged.
+    def update(
+        self,
+        generation: int,
+        spec_json: str,
+        prepare: Callable[[VajraDeployment], Callable[[], None]],
+        *,
+        validate_only: bool = False,
+    ) -> None:
+        """Puts the settings of a newer generation in force, as one transaction: `prepare` returns what does it, or
+        raises UpdateRefused. What is in force already is acknowledged. `validate_only` stops before anything changes.
 
         Raises ConfigError for a spec that is none, UpdateRefused for one that has to wait for a restart.
         """
@@ -75,8 +82,11 @@ class LiveSettings:
                 f"generation {generation} is in force with another value of "
                 f"{', '.join(change.path for change in changes)}; a change needs a newer generation"
             )
-        if changes:
-            apply(deployment)
+        commit = prepare(deployment) if changes else None
+        if validate_only:
+            return
+        if commit is not None:
+            commit()
         self.deployment, self.generation = deployment, generation
 
 

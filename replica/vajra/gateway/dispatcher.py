@@ -19,6 +19,7 @@ from vajra.gateway.errors import (
     RequestError,
     Unavailable,
 )
+from vajra.gateway.prefill_times import SetPrefillTimes
 from vajra.gateway.replica_link import ReplicaLink, ReplicaState
 from vajra.scheduling import Prioritizer, QueuedRequest, ReplicaSetQueue, RoomReport
 
@@ -42,7 +43,9 @@ class Observer(Protocol):
 class Dispatcher:
     """The replica set's one queue in operation. Everything happens on one event loop."""
 
-    def __init__(self, prioritizer: Prioritizer, capacity: int, observer: Observer) -> None:
+    def __init__(self, prioritizer: Prioritizer, times: SetPrefillTimes, capacity: int, observer: Observer) -> None:
+        """`times` are what the prioritizer goes by, and are kept up to date here."""
+        self._times = times
         self._queue = ReplicaSetQueue(prioritizer, capacity)
         self._capacity = capacity
         self._observer = observer
@@ -52,6 +55,11 @@ class Dispatcher:
         self._running = 0
         self._lost = ""  # why there will be no replica any more
         self._clock: Callable[[], float] = asyncio.get_running_loop().time
+
+    def set_prioritizer(self, prioritizer: Prioritizer) -> None:
+        """Another order, with immediate effect."""
+        self._queue.set_prioritizer(prioritizer)
+        self._dispatch()
 
     @property
     def num_waiting(self) -> int:
@@ -86,6 +94,7 @@ class Dispatcher:
     def room_changed(self, link: ReplicaLink, room: dispatch_pb2.WatchRoomResponse) -> None:
         """A replica reports its room."""
         self._links[link.name] = link
+        self._times.update(link.name, link.times, room.time_scale)
         report = RoomReport(room.free_slots, room.free_blocks, room.block_size, room.accepted, room.accepting)
         self._queue.update_room(link.name, report)
         self._dispatch()
@@ -93,6 +102,7 @@ class Dispatcher:
     def replica_lost(self, link: ReplicaLink) -> None:
         """A replica is gone; its streams break by themselves."""
         self._links.pop(link.name, None)
+        self._times.remove(link.name)
         self._queue.remove_replica(link.name)
         self._dispatch()  # what it was kept for may go to others now
 

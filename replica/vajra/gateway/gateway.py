@@ -16,6 +16,7 @@ from vajra.gateway.errors import DuplicateRequest, InvalidRequest, RequestError,
 from vajra.gateway.generation import Generation
 from vajra.gateway.local_replicas import LocalReplicas
 from vajra.gateway.observation import Observation
+from vajra.gateway.prefill_times import SetPrefillTimes
 from vajra.gateway.replica_link import ReplicaLink
 from vajra.gateway.replica_set import Change, ReplicaSet, ReplicaSource
 from vajra.gateway.request import Delta, GenerateRequestData, ModelInfo
@@ -64,6 +65,7 @@ class Gateway:
         self._source = source
         self._max_waiting, self._max_unread = max_waiting, max_unread
         self._change = Change()  # of `ready` or a replica
+        self._times = SetPrefillTimes()
         self._replicas: ReplicaSet | None = None
         self._pool: TokenizerPool | None = None
         self._admission: Admission
@@ -93,8 +95,8 @@ class Gateway:
                 workers = self.deployment.replica_set_config.num_tokenizer_workers
                 self._pool = TokenizerPool(self.tokenizer, self.deployment.to_dict(), workers)
             self._admission = Admission(self.model, self.tokenizer, self._pool)
-            prioritizer = prioritizers.create(self.deployment.prioritizer_config)
-            self._dispatcher = Dispatcher(prioritizer, self._max_waiting, self._observation)
+            prioritizer = prioritizers.create(self.deployment.prioritizer_config, self._times)
+            self._dispatcher = Dispatcher(prioritizer, self._times, self._max_waiting, self._observation)
             self._replicas = ReplicaSet(self._source, self._dispatcher, self._change, self._progress)
             await self._replicas.start()
         except BaseException:
@@ -133,11 +135,18 @@ class Gateway:
             async with asyncio.timeout(1.0):  # readers take the last words
                 await self.wait_idle()
 
-    def apply(self, deployment: VajraDeployment) -> None:
-        """Takes live settings over."""
-        self.deployment = deployment
-        if self._pool is not None:
-            self._pool.resize(deployment.replica_set_config.num_tokenizer_workers)
+    def prepare(self, deployment: VajraDeployment) -> Callable[[], None]:
+        """Makes live settings ready and returns what puts them in force."""
+        prioritizer = prioritizers.create(deployment.prioritizer_config, self._times)
+
+        def commit() -> None:
+            self.deployment = deployment
+            if self._pool is not None:
+                self._pool.resize(deployment.replica_set_config.num_tokenizer_workers)
+            if self._replicas is not None:
+                self._dispatcher.set_prioritizer(prioritizer)
+
+        return commit
 
     async def stop(self, *, kill: bool = False) -> None:
         """Ends everything, replicas at once with `kill`; what is in flight fails with Unavailable. Idempotent."""

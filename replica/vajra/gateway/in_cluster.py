@@ -11,6 +11,8 @@ from vajra.gateway.control import ControlServer, GatewayControlService
 from vajra.gateway.departure import Departure
 from vajra.gateway.gateway import Gateway
 from vajra.gateway.grpc_server import GrpcServer
+from vajra.gateway.listener import url_host
+from vajra.gateway.live_change import GatewayChanges
 from vajra.gateway.metrics_server import MetricsServer
 from vajra.gateway.openai.server import HttpServer
 from vajra.gateway.remote_replicas import RemoteReplicas
@@ -42,8 +44,8 @@ def serve_in_cluster(
         http = HttpServer(gateway, listener, api_key) if listener is not None else None
         faces = (grpc,) if http is None else (grpc, http)
         departure = Departure(gateway, faces, max_age=max_age)
-        service = GatewayControlService(gateway, settings, departure)
-        controls = ControlServer(service, gateway, *control)
+        service = GatewayControlService(gateway, GatewayChanges(gateway, settings), departure)
+        controls = ControlServer(service, gateway, f"{url_host(control[0])}:{control[1]}")
         scrapes = MetricsServer(gateway, *metrics) if metrics is not None else None
 
         def ready() -> None:

@@ -11,6 +11,7 @@ import grpc
 
 from vajra.control.v1 import control_pb2, control_pb2_grpc
 from vajra.dispatch.v1 import dispatch_pb2, dispatch_pb2_grpc
+from vajra.prediction import PrefillTable
 
 _OPTIONS = (
     ("grpc.max_send_message_length", -1),
@@ -24,6 +25,7 @@ _OPTIONS = (
     ("grpc.enable_http_proxy", 0),
 )
 _STATUS_SECONDS = 0.5  # between looks at a replica that is not serving: no event tells its progress or its failure
+_UPDATE_SECONDS = _TIMES_SECONDS = 10.0
 _ROOM_SECONDS = 5.0  # for a report out of turn
 _LAST_WORDS_SECONDS = 10.0  # for streams that are at their end when the replica ends the one of its room
 
@@ -67,11 +69,13 @@ class ReplicaLink:
         self.message = ""  # why it is not serving
         self.notices: list[str] = []
         self.fingerprint = ""
+        self.times: PrefillTable | None = None  # how long prompts take there, where its prioritizer looks at it
         self.served = False  # ever
         self.connected = False  # whether it has reported its room on the connection that there is
         self.restarts = 0  # times that it was lost and sought or started again
         self.pid: int | None = None  # of its process, where that runs here
         self._observer = observer
+        self._times_name = ""
         self._dispatch: Any = None
         self._control: Any = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -106,6 +110,15 @@ class ReplicaLink:
             return None  # its channel was closed, which cancels what is on it
         return answer
 
+    async def update_config(self, generation: int, spec_json: str, *, validate_only: bool) -> None:
+        """control.v1 UpdateConfig. Raises AioRpcError, or ConnectionError while there is no connection."""
+        if self._control is None:
+            raise ConnectionError("it does not answer now; try again when it does")
+        request = control_pb2.UpdateConfigRequest(
+            generation=generation, spec_json=spec_json, validate_only=validate_only
+        )
+        await self._control.UpdateConfig(request, timeout=_UPDATE_SECONDS, wait_for_ready=True)
+
     async def follow(self, address: str) -> None:
         """One connection, until it breaks or the replica ends it, or says that it never will serve: then `message` is
         set. Streams that are at their end are read to it."""
@@ -139,6 +152,8 @@ class ReplicaLink:
             async for room in self._dispatch.WatchRoom(dispatch_pb2.WatchRoomRequest(), wait_for_ready=True):
                 self.connected = True
                 self.fingerprint = room.fingerprint
+                if room.prefill_times != self._times_name:  # before its room is used: the order depends on it
+                    await self._read_times(room.prefill_times)
                 if room.accepting:
                     self.served = True
                     self.message = ""
@@ -148,6 +163,13 @@ class ReplicaLink:
                     self.enter(ReplicaState.RECOVERING)
                     self._not_accepting()
                 self._observer.room_changed(self, room)
+
+    async def _read_times(self, name: str) -> None:
+        self.times, self._times_name = None, name
+        if name:
+            request = dispatch_pb2.GetPrefillTimesRequest()
+            answer = await self._dispatch.GetPrefillTimes(request, timeout=_TIMES_SECONDS)
+            self.times, self._times_name = PrefillTable(answer.seconds, answer.stride), answer.prefill_times
 
     async def _report_room(self) -> None:
         dispatch = self._dispatch

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from vajra.gateway.runtime_folder import RuntimeFolder
+from vajra.gateway.runtime_folder import CONTROL_SOCKET, RuntimeFolder
 
 
 class ReplicaProcess:
@@ -53,11 +53,18 @@ class ReplicaLauncher:
     def __init__(self, manifest: dict[str, Any], num_replicas: int) -> None:
         self.num_replicas = num_replicas
         self._folder = RuntimeFolder()
+        self.control_address = f"unix:{self._folder.path}/{CONTROL_SOCKET}"  # for the gateway's control.v1
         self.spec_file = self._folder.path / "deployment.json"
-        self.spec_file.write_text(json.dumps(manifest))
+        self.rewrite(manifest)
         self._read_end, self._write_end = os.pipe()  # closes when this process ends, however it ends
         self._incarnation = 0
         self._first: dict[int, ReplicaProcess] = {}
+
+    def rewrite(self, manifest: dict[str, Any]) -> None:
+        """What replicas start with from now on."""
+        part = self.spec_file.with_suffix(".part")
+        part.write_text(json.dumps(manifest))
+        part.replace(self.spec_file)
 
     def start_all(self) -> None:
         """Starts every replica; `launch` hands these out first."""

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+CONTROL_SOCKET = "control.sock"  # of the server whose folder it is
 _PREFIX = "vajra-run-"
 # A Unix socket's path has at most 107 bytes (103 on macOS); the name of the folder and of a socket in it take 45.
 _MAX_HOME_BYTES = 58
@@ -39,6 +40,12 @@ class RuntimeFolder:
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self.lock_fd)
         self.lock_fd = -1
+
+
+def control_sockets() -> list[Path]:
+    """Those of this user's running servers."""
+    sockets = _home().glob(f"{_PREFIX}*/{CONTROL_SOCKET}")
+    return sorted(path for path in sockets if path.stat().st_uid == os.geteuid())
 
 
 def _home() -> Path:

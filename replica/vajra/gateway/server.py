@@ -9,11 +9,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from vajra.config import VajraDeployment
+from vajra.gateway.control import ControlServer, GatewayControlService
 from vajra.gateway.endpoints import Endpoints, Progress
 from vajra.gateway.errors import StartupError
 from vajra.gateway.gateway import Gateway
 from vajra.gateway.grpc_server import GrpcServer
 from vajra.gateway.listener import url_host
+from vajra.gateway.live_change import LocalChanges
 from vajra.gateway.local_replicas import LocalReplicas
 from vajra.gateway.openai.server import HttpServer
 from vajra.gateway.replica_process import ReplicaLauncher
@@ -60,12 +62,14 @@ async def serve_here(
     gateway = Gateway(deployment, source=LocalReplicas(launcher, deployment.spec.recovery), progress=progress)
     http = HttpServer(gateway, listener, api_key)
     grpc = GrpcServer(gateway, host, grpc_port, api_key)
+    service = GatewayControlService(gateway, LocalChanges(gateway, launcher), None)
+    controls = ControlServer(service, gateway, launcher.control_address)
 
     def ready() -> None:
         if on_ready is not None:
             on_ready(_endpoints(gateway, host, listener.getsockname()[1], grpc.port))
 
-    return await run(gateway, (http, grpc), leave=gateway.drain, on_ready=ready)
+    return await run(gateway, (http, grpc, controls), leave=gateway.drain, on_ready=ready)
 
 
 async def run(

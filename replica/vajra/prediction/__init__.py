@@ -2,6 +2,7 @@
 
 from vajra.prediction.correction import OnlineScale
 from vajra.prediction.fitted import FittedBatch, FittedPredictor
+from vajra.prediction.learned import LearnedBatch, LearnedPredictor
 from vajra.prediction.prefill import PrefillTable
 from vajra.prediction.profile import FitErrors, Identity, Profile, ProfileError, ProfileMismatch, Tables
 from vajra.prediction.tables import Curve, Surface
@@ -12,6 +13,8 @@ __all__ = [
     "FittedBatch",
     "FittedPredictor",
     "Identity",
+    "LearnedBatch",
+    "LearnedPredictor",
     "OnlineScale",
     "PrefillTable",
     "Profile",

@@ -27,11 +27,7 @@ class FittedPredictor:
 
     def batch(self) -> FittedBatch:
         """An empty batch, of the scale that holds now."""
-        return FittedBatch(self.profile.tables, self._stages * self._correction.value)
-
-    def observe(self, predicted: float, actual: float) -> None:
-        """A step that was `predicted` took `actual` seconds; see OnlineScale."""
-        self._correction.observe(predicted, actual)
+        return FittedBatch(self.profile.tables, self._stages, self._correction)
 
     def stage_time(self, groups: Sequence[Iterable[tuple[int, int, bool]]]) -> float:
         """Seconds of one pipeline stage for a batch's items (query tokens, KV tokens before them, is a decode).
@@ -54,11 +50,12 @@ class FittedPredictor:
 class FittedBatch:
     """A vajra.scheduling.predictor.BatchTime: sums of table entries."""
 
-    __slots__ = ("_base", "_chunks", "_context", "_decodes", "_factor", "_rows", "_tables", "_tokens")
+    __slots__ = ("_base", "_chunks", "_context", "_correction", "_decodes", "_factor", "_rows", "_tables", "_tokens")
 
-    def __init__(self, tables: Tables, factor: float) -> None:
+    def __init__(self, tables: Tables, stages: int, correction: OnlineScale) -> None:
+        self._correction = correction
         self._tables = tables
-        self._factor = factor  # of a stage's seconds
+        self._factor = stages * correction.value  # of a stage's seconds
         self._tokens = 0
         self._rows = 0
         self._decodes = 0
@@ -100,3 +97,7 @@ class FittedBatch:
     def _rebase(self) -> None:
         tables = self._tables
         self._base = tables.constant + self._chunks + tables.decode(self._decodes, self._context)
+
+    def observe(self, actual: float) -> None:
+        """The step took `actual` seconds; see OnlineScale."""
+        self._correction.observe(self.seconds, actual)

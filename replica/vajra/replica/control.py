@@ -79,7 +79,9 @@ class ReplicaControlService(control_pb2_grpc.ReplicaControlServiceServicer):
     ) -> control_pb2.UpdateConfigResponse:
         """Takes live fields over as one transaction; names what needs a restart and changes nothing then."""
         try:
-            self._settings.update(request.generation, request.spec_json, self._controller.apply)
+            self._settings.update(
+                request.generation, request.spec_json, self._controller.prepare, validate_only=request.validate_only
+            )
         except ConfigError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except UpdateRefused as error:

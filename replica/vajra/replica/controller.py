@@ -9,12 +9,14 @@ from collections.abc import Callable
 
 import grpc
 
-from vajra.config import LiveSettings, UpdateRefused, VajraDeployment
+from vajra.config import LiveSettings, VajraDeployment
 from vajra.dispatch.v1 import dispatch_pb2
 from vajra.inference.v1 import inference_pb2
+from vajra.prediction import FittedPredictor, LearnedPredictor, Profile
 from vajra.replica.limits import StreamLimits
 from vajra.replica.phase import Phase
 from vajra.replica.room import RoomStreams
+from vajra.replica.rules import Rules
 from vajra.replica.running import FINISH_ERROR, FINISH_REASONS, Running, logprob_message
 from vajra.replica.signals import Signal
 from vajra.replica.step_loop import StepLoop
@@ -25,12 +27,13 @@ from vajra.replica.table import SequenceTable
 from vajra.replica.validation import InvalidRequest, check_run
 from vajra.replica.warm_up import BadLogits, WarmUp
 from vajra.replica.worker_process import WorkerProcess
-from vajra.scheduling import BlockManager, ReplicaScheduler, Sequence, policies, prioritizers
+from vajra.scheduling import Batch, BlockManager, ReplicaScheduler, Sequence
 from vajra.worker.protocol import Free, Ready, Result, Token
 
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 1024  # beyond a full batch: dispatchers send only what has room, so this is a fuse
+_SCALE_STEP = 0.05  # of the scale that watchers of the room hear of: each change is a message
 BAD_LOGITS = (
     "the model's logits for this sequence hold NaN or infinity. If it happens to all requests, the weights are "
     "damaged: fetch the model again and empty the cache of packed weights; if to some, the model overflows its "
@@ -69,6 +72,7 @@ class LLMBaseReplicaController:
             on_failed=self._worker_failed,
         )
         self.room_streams = RoomStreams(self.room)
+        self._rules: Rules | None = None  # from the first time that a worker has loaded
         self._loop: StepLoop | None = None  # from the first time that a worker can serve
         self._warm_up: WarmUp | None = None
         self._sequences = SequenceTable()
@@ -88,16 +92,21 @@ class LLMBaseReplicaController:
         """What is in force."""
         return self.settings.deployment
 
-    def apply(self, deployment: VajraDeployment) -> None:
-        """Takes live settings over between two steps. Raises UpdateRefused for what the engine has no buffers for."""
-        _check_buffers(self._started_with, deployment)
-        self.supervisor.recovery = deployment.spec.recovery
-        if self._loop is not None:
-            prioritizer = prioritizers.create(deployment.prioritizer_config)
-            self._loop.scheduler.adopt(
-                policies.create(deployment.replica_config.scheduler_config, prioritizer), prioritizer
-            )
-            self._loop.plan_soon()
+    def prepare(self, deployment: VajraDeployment) -> Callable[[], None]:
+        """Makes live settings ready and returns what puts them in force, between two steps. Raises UpdateRefused for
+        what the engine has no buffers for."""
+        rules = self._rules
+        if rules is not None and self.model is not None:
+            rules = Rules(deployment, self._started_with, rules.predictor, self.model.max_model_len)
+
+        def commit() -> None:
+            self.supervisor.recovery = deployment.spec.recovery
+            self._rules = rules
+            if self._loop is not None and rules is not None:
+                self._loop.scheduler.adopt(rules.policy, rules.prioritizer, rules.predictor)
+                self._loop.plan_soon()
+
+        return commit
 
     # ---- requests
 
@@ -236,8 +245,11 @@ class LLMBaseReplicaController:
             )
             self.supervisor.give_up()
             return
+        if self._rules is None:
+            predictor = FittedPredictor(Profile.from_json(ready.profile)) if ready.profile else LearnedPredictor()
+            self._rules = Rules(self.deployment, self._started_with, predictor, ready.max_model_len)
         self.supervisor.enter("Warmup", 0.0)
-        self._warm_up = WarmUp(self._new_scheduler(ready), self.supervisor, ready)
+        self._warm_up = WarmUp(self._new_scheduler(ready), self.supervisor, ready, self._timed)
 
     def _warm_up_step(self, warm_up: WarmUp, result: Result) -> None:
         try:
@@ -254,16 +266,23 @@ class LLMBaseReplicaController:
     def _serve(self, model: Ready) -> None:
         """A worker can serve: the first one, or another that goes on with all that is known."""
         if self._loop is None:
-            self._loop = StepLoop(self._new_scheduler(model), self.supervisor, self.room_streams.changed)
+            scheduler = self._new_scheduler(model)
+            self._loop = StepLoop(scheduler, self.supervisor, self.room_streams.changed, self._timed)
         self.model = model
         self._set_phase(Phase.DRAINING if self._retired else Phase.SERVING)
         self._loop.connected([running.add_message() for running in self._sequences])
 
     def _new_scheduler(self, model: Ready) -> ReplicaScheduler:
-        blocks = BlockManager(model.num_blocks, model.block_size)
-        prioritizer = prioritizers.create(self.deployment.prioritizer_config)
-        policy = policies.create(self.deployment.replica_config.scheduler_config, prioritizer)
-        return ReplicaScheduler(blocks, policy, prioritizer)
+        rules = self._rules
+        assert rules is not None
+        return ReplicaScheduler(
+            BlockManager(model.num_blocks, model.block_size), rules.policy, rules.prioritizer, rules.predictor
+        )
+
+    def _timed(self, batch: Batch, seconds: float) -> None:
+        """The engine took so long for a batch."""
+        if self._rules is not None:
+            self._rules.observe(batch, seconds)
 
     def _worker_lost(self, message: str) -> bool:
         guilty: list[Running] = []
@@ -297,7 +316,7 @@ class LLMBaseReplicaController:
 
     def room(self) -> dispatch_pb2.WatchRoomResponse:
         """What may be sent here now."""
-        if self.model is None or self._loop is None:
+        if self.model is None or self._loop is None or self._rules is None:
             return dispatch_pb2.WatchRoomResponse(accepted=self.accepted)
         room = self._loop.scheduler.room()
         return dispatch_pb2.WatchRoomResponse(
@@ -307,6 +326,19 @@ class LLMBaseReplicaController:
             accepted=self.accepted,
             accepting=self.phase is Phase.SERVING,
             fingerprint=self.model.fingerprint,
+            prefill_times=self._rules.times_name if self._rules is not None else "",
+            time_scale=round(self._rules.predictor.scale / _SCALE_STEP) * _SCALE_STEP
+            if self._rules is not None
+            else 1.0,
+        )
+
+    def prefill_times(self) -> dispatch_pb2.GetPrefillTimesResponse | None:
+        """How long prompts take here alone; None where nothing asks for it."""
+        times = self._rules.times if self._rules is not None else None
+        if self._rules is None or times is None:
+            return None
+        return dispatch_pb2.GetPrefillTimesResponse(
+            prefill_times=self._rules.times_name, stride=times.stride, seconds=times.seconds
         )
 
     @property
@@ -327,26 +359,8 @@ class LLMBaseReplicaController:
     @property
     def notices(self) -> list[str]:
         """Lines that a user should know, beside those about the model."""
-        return self._loop.notices if self._loop is not None else []
-
-
-def _check_buffers(started: VajraDeployment, wanted: VajraDeployment) -> None:
-    """Raises UpdateRefused for a batch larger than those that the engine's buffers were made for at its start."""
-    before, after = started.spec.scheduler.fixed_chunk, wanted.spec.scheduler.fixed_chunk
-    if before is None or after is None:
-        return
-    bounds = {
-        "maxBatchSize": (before.max_batch_size, after.max_batch_size),
-        "chunkSize": (before.chunk_size, after.chunk_size),
-    }
-    faults = [
-        f"spec.scheduler.fixedChunk.{name} is {value}: the engine's buffers were made for at most {limit} when the "
-        f"replica started"
-        for name, (limit, value) in bounds.items()
-        if value > limit
-    ]
-    if faults:
-        raise UpdateRefused(f"{'; '.join(faults)}. Stay within that, or restart the replica with the new settings.")
+        rules = self._rules.notices if self._rules is not None else []
+        return [*rules, *(self._loop.notices if self._loop is not None else [])]
 
 
 def _identity(ready: Ready) -> tuple[str, int]:

@@ -71,3 +71,14 @@ class DispatchService(dispatch_pb2_grpc.DispatchServiceServicer):
         """Streams the room; a slow reader gets the latest."""
         async for room in self._controller.room_streams.watch():
             yield room
+
+    async def GetPrefillTimes(
+        self, request: dispatch_pb2.GetPrefillTimesRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> dispatch_pb2.GetPrefillTimesResponse:
+        """The table that the prioritizer in force goes by."""
+        times = self._controller.prefill_times()
+        if times is None:
+            await context.abort(
+                grpc.StatusCode.FAILED_PRECONDITION, "the prioritizer in force does not look at prefill times"
+            )
+        return times

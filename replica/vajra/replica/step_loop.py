@@ -31,12 +31,19 @@ class StepLoop:
     """At most two steps are with the worker: one runs, one is queued, and the next is planned as soon as a result
     comes. Until a worker is connected, sequences wait in the scheduler and nothing is sent."""
 
-    def __init__(self, scheduler: ReplicaScheduler, worker: Worker, on_planned: Callable[[], None]) -> None:
-        """`on_planned` follows every planning: slots and blocks may have changed."""
+    def __init__(
+        self,
+        scheduler: ReplicaScheduler,
+        worker: Worker,
+        on_planned: Callable[[], None],
+        on_timed: Callable[[Batch, float], object],
+    ) -> None:
+        """`on_planned` follows every planning: slots and blocks may have changed. `on_timed` hears how many seconds the
+        engine took for a batch."""
         self.scheduler = scheduler
         self.notices: list[str] = []
         self._worker = worker
-        self._on_planned = on_planned
+        self._on_planned, self._on_timed = on_planned, on_timed
         self._in_flight: deque[Batch] = deque()
         self._outbox: list[ToWorker] = []
         self._connected = False
@@ -99,6 +106,7 @@ class StepLoop:
         if batch.step_id != result.step_id:
             raise RuntimeError(f"step {result.step_id} came back, {batch.step_id} was due")
         self.scheduler.complete(batch, [token.seq_id for token in result.tokens])
+        self._on_timed(batch, result.seconds)
 
     def _audit(self) -> None:
         """Checks the books when the replica has been idle for a while; faults are ours, so they are loud."""

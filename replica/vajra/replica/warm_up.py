@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from vajra.replica.running import FINISH_ERROR
 from vajra.replica.step_loop import StepLoop, Worker
-from vajra.scheduling import ReplicaScheduler, Sequence
+from vajra.scheduling import Batch, ReplicaScheduler, Sequence
 from vajra.worker.protocol import Add, Free, Ready, Result
 
 SEQ_ID = 0  # a controller counts from 1
@@ -23,11 +25,14 @@ class BadLogits(Exception):
 class WarmUp:
     """One prefill and one decode, the way that every request goes: scheduler, channel, engine and back."""
 
-    def __init__(self, scheduler: ReplicaScheduler, worker: Worker, ready: Ready) -> None:
-        """Sends the sequence. `scheduler` is one of its own, over all KV blocks: the worker holds nothing yet."""
+    def __init__(
+        self, scheduler: ReplicaScheduler, worker: Worker, ready: Ready, on_timed: Callable[[Batch, float], object]
+    ) -> None:
+        """Sends the sequence. `scheduler` is one of its own, over all KV blocks: the worker holds nothing yet.
+        `on_timed` as in StepLoop."""
         self.model = ready
         self._worker = worker
-        self._loop = StepLoop(scheduler, worker, lambda: None)
+        self._loop = StepLoop(scheduler, worker, lambda: None, on_timed)
         prompt = [0] * max(1, min(2, ready.max_model_len - 1))
         max_tokens = max(1, min(2, ready.max_model_len - len(prompt)))
         scheduler.add(Sequence(SEQ_ID, len(prompt), len(prompt), max_tokens, arrival=0.0))

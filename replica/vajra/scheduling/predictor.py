@@ -25,6 +25,10 @@ class BatchTime(Protocol):
     def with_chunk(self, num_query: int, context: int, samples: bool) -> float:
         """`seconds` as they would be after `add_chunk` of the same."""
 
+    def observe(self, actual: float) -> None:
+        """The step took `actual` seconds: the predictor's later predictions follow, slowly and within bounds, so that a
+        busy machine does not break deadlines."""
+
 
 class Predictor(Protocol):
     """Predicts batches of one model on one device."""
@@ -32,9 +36,9 @@ class Predictor(Protocol):
     def batch(self) -> BatchTime:
         """An empty batch."""
 
-    def observe(self, predicted: float, actual: float) -> None:
-        """A step that `BatchTime.seconds` had `predicted` took `actual` seconds: later predictions follow, slowly and
-        within bounds, so that a busy machine does not break deadlines."""
+    @property
+    def scale(self) -> float:
+        """The factor that predictions have grown by since the first, for all that was observed; `batch` has it."""
 
 
 class PrefillTimes(Protocol):

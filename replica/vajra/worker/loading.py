@@ -14,6 +14,7 @@ from vajra.models.tensor import Tensor, WeightSource
 from vajra.worker.memory import num_kv_blocks
 from vajra.worker.protocol import Init, Ready
 from vajra.worker.resources import memory_limit_bytes, num_cores
+from vajra.worker.timing import execution_times
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class LoadedEngine:
 def load_engine(init: Init, progress: Callable[[str, float], None]) -> LoadedEngine:
     """Loads the model and builds its engine. `progress` hears (stage, 0 to 1).
 
-    Raises ModelError, ConfigError, OutOfMemory (a fault of the configuration) or EngineError.
+    Raises ModelError, ConfigError, ProfileError, OutOfMemory (a fault of the configuration) or EngineError.
     """
     deployment = VajraDeployment.from_dict(init.deployment)
     config = deployment.replica_config
@@ -64,6 +65,7 @@ def load_engine(init: Init, progress: Callable[[str, float], None]) -> LoadedEng
     weights = CountedWeights(model.weights, lambda part: progress("WeightLoad", part))
     engine = create_engine(model.spec, weights, options, native=native, cache_key=model.content_key)
     progress("WeightLoad", 1.0)
+    profile = execution_times(deployment, engine, model.spec, options, progress)
     ready = Ready(
         fingerprint=engine.fingerprint,
         num_blocks=num_blocks,
@@ -72,6 +74,7 @@ def load_engine(init: Init, progress: Callable[[str, float], None]) -> LoadedEng
         vocab_size=model.spec.vocab_size,
         eos_token_ids=list(model.spec.eos_token_ids),
         notices=list(model.notices),
+        profile=profile.to_json() if profile is not None else None,
     )
     return LoadedEngine(engine, ready, model.spec, options)
 

@@ -50,7 +50,7 @@ class Free(msgspec.Struct, tag="free", array_like=True, frozen=True):
 
 
 class Loading(msgspec.Struct, tag="loading", array_like=True, frozen=True):
-    """Progress of startup: a stage (WeightDownload, WeightLoad, CollectiveInit) and how far it is, 0 to 1."""
+    """Progress of startup: a stage (WeightDownload, WeightLoad, CollectiveInit, Profile) and how far it is, 0 to 1."""
 
     stage: str
     progress: float
@@ -66,6 +66,7 @@ class Ready(msgspec.Struct, tag="ready", array_like=True, frozen=True):
     vocab_size: int
     eos_token_ids: list[int]
     notices: list[str]
+    profile: str | None = None  # execution times of this engine here: the text of a profile.json
 
 
 class Token(msgspec.Struct, array_like=True, frozen=True):

@@ -155,9 +155,11 @@ def _is_users(error: Exception) -> bool:
     """Whether the same configuration would fail again: everything that says what to do, and missing packages."""
     from vajra.config import ConfigError
     from vajra.models import ModelError
+    from vajra.prediction import ProfileError
     from vajra.worker.memory import OutOfMemory
 
-    return isinstance(error, ConfigError | ModelError | OutOfMemory | ImportError | NotImplementedError | ValueError)
+    users = ConfigError | ModelError | ProfileError | OutOfMemory | ImportError | NotImplementedError | ValueError
+    return isinstance(error, users)
 
 
 def _fault(error: Exception, *, permanent: bool) -> Fault:

@@ -28,7 +28,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("phase", "revision", "generation", "workers", "stages", "running", "waiting", "capacity", "kv_blocks_used", "message", "notices", "fingerprint")
+    __slots__ = ("phase", "revision", "generation", "workers", "stages", "running", "waiting", "capacity", "kv_blocks_used", "message", "notices", "fingerprint", "deployment_json")
     PHASE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +41,7 @@ class GetStatusResponse(_message.Message):
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     NOTICES_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    DEPLOYMENT_JSON_FIELD_NUMBER: _ClassVar[int]
     phase: ReplicaPhase
     revision: str
     generation: int
@@ -53,7 +54,8 @@ class GetStatusResponse(_message.Message):
     message: str
     notices: _containers.RepeatedScalarFieldContainer[str]
     fingerprint: str
-    def __init__(self, phase: _Optional[_Union[ReplicaPhase, str]] = ..., revision: _Optional[str] = ..., generation: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., stages: _Optional[_Iterable[_Union[StartupStage, _Mapping]]] = ..., running: _Optional[int] = ..., waiting: _Optional[int] = ..., capacity: _Optional[_Union[Capacity, _Mapping]] = ..., kv_blocks_used: _Optional[int] = ..., message: _Optional[str] = ..., notices: _Optional[_Iterable[str]] = ..., fingerprint: _Optional[str] = ...) -> None: ...
+    deployment_json: str
+    def __init__(self, phase: _Optional[_Union[ReplicaPhase, str]] = ..., revision: _Optional[str] = ..., generation: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., stages: _Optional[_Iterable[_Union[StartupStage, _Mapping]]] = ..., running: _Optional[int] = ..., waiting: _Optional[int] = ..., capacity: _Optional[_Union[Capacity, _Mapping]] = ..., kv_blocks_used: _Optional[int] = ..., message: _Optional[str] = ..., notices: _Optional[_Iterable[str]] = ..., fingerprint: _Optional[str] = ..., deployment_json: _Optional[str] = ...) -> None: ...
 
 class Capacity(_message.Message):
     __slots__ = ("kv_blocks", "block_size", "max_batch_size", "max_model_len")
@@ -96,12 +98,14 @@ class WorkerStatus(_message.Message):
     def __init__(self, rank: _Optional[int] = ..., steps: _Optional[int] = ..., pending: _Optional[int] = ..., heartbeat_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., pid: _Optional[int] = ..., restarts: _Optional[int] = ..., message: _Optional[str] = ...) -> None: ...
 
 class UpdateConfigRequest(_message.Message):
-    __slots__ = ("generation", "spec_json")
+    __slots__ = ("generation", "spec_json", "validate_only")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     SPEC_JSON_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
     generation: int
     spec_json: str
-    def __init__(self, generation: _Optional[int] = ..., spec_json: _Optional[str] = ...) -> None: ...
+    validate_only: bool
+    def __init__(self, generation: _Optional[int] = ..., spec_json: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
 
 class UpdateConfigResponse(_message.Message):
     __slots__ = ("generation",)

@@ -1,0 +1,92 @@
+"""Live settings of a gateway: put in force as one transaction, over all that it answers for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Protocol
+
+import grpc
+
+from vajra.config import LiveSettings, UpdateRefused, VajraDeployment, changed_fields
+from vajra.config.options import Scope
+from vajra.config.table import row_by_path
+from vajra.gateway.gateway import Gateway
+from vajra.gateway.replica_link import ReplicaLink
+from vajra.gateway.replica_process import ReplicaLauncher
+
+
+class Changes(Protocol):
+    """Who puts live settings in force."""
+
+    settings: LiveSettings
+
+    async def update(self, generation: int, spec_json: str, *, validate_only: bool) -> None:
+        """See LiveSettings.update; the same errors."""
+
+
+class GatewayChanges:
+    """In a cluster a gateway answers for itself alone: the operator tells each pod."""
+
+    def __init__(self, gateway: Gateway, settings: LiveSettings) -> None:
+        self.settings = settings
+        self._gateway = gateway
+
+    async def update(self, generation: int, spec_json: str, *, validate_only: bool) -> None:
+        """The gateway's own."""
+        self.settings.update(generation, spec_json, self._gateway.prepare, validate_only=validate_only)
+
+
+class LocalChanges:
+    """On one machine the gateway and its replicas change together: all of them validate first, and a replica that
+    starts again starts with the new settings."""
+
+    def __init__(self, gateway: Gateway, launcher: ReplicaLauncher) -> None:
+        self.settings = LiveSettings(gateway.deployment)
+        self._gateway, self._launcher = gateway, launcher
+        self._turn = asyncio.Lock()  # one change after the other
+
+    async def change(self, deployment: VajraDeployment) -> int:
+        """Puts a deployment that differs in live fields only in force; its generation."""
+        spec = json.dumps(deployment.to_dict()["spec"])
+        await self.update(self.settings.generation + 1, spec, validate_only=False)
+        return self.settings.generation
+
+    async def update(self, generation: int, spec_json: str, *, validate_only: bool) -> None:
+        """Of all. Raises what LiveSettings.update raises, and UpdateRefused where a replica cannot take it over."""
+        async with self._turn:
+            self.settings.update(generation, spec_json, self._gateway.prepare, validate_only=True)
+            self._check_scope(spec_json)
+            await self._tell(generation, spec_json, validate_only=True)
+            if validate_only:
+                return
+            self.settings.update(generation, spec_json, self._gateway.prepare)
+            self._launcher.rewrite(self.settings.deployment.to_dict())
+            await self._tell(generation, spec_json, validate_only=False)
+
+    def _check_scope(self, spec_json: str) -> None:
+        """What nobody here would act on."""
+        old = self.settings.deployment
+        new = VajraDeployment.from_dict(old.to_dict() | {"spec": json.loads(spec_json)})
+        for change in changed_fields(old.spec, new.spec):
+            if change.path == "spec.replicas":
+                raise UpdateRefused("spec.replicas: local replicas are as many as were started; serve again with more")
+            if row_by_path()[change.path].scope is Scope.CLUSTER:
+                raise UpdateRefused(f"{change.path} is for the cluster's operator; nobody acts on it here")
+
+    async def _tell(self, generation: int, spec_json: str, *, validate_only: bool) -> None:
+        links: Sequence[ReplicaLink] = self._gateway.replicas
+        calls = [link.update_config(generation, spec_json, validate_only=validate_only) for link in links]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        faults = [
+            f"replica {link.name}: {_said(answer)}"
+            for link, answer in zip(links, answers, strict=True)
+            if isinstance(answer, Exception) and (validate_only or link.connected)  # one that is gone starts with it
+        ]
+        if faults:
+            raise UpdateRefused("; ".join(faults))
+
+
+def _said(error: Exception) -> str:
+    return (error.details() or error.code().name) if isinstance(error, grpc.aio.AioRpcError) else str(error)
