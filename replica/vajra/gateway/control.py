@@ -39,7 +39,7 @@ class GatewayControlService(control_pb2_grpc.ReplicaControlServiceServicer):
             running=gateway.num_running,
             waiting=gateway.num_waiting,
             message=gateway.message,
-            notices=gateway.notices,
+            notices=[*gateway.notices, *self._changes.notices],
             fingerprint=gateway.fingerprint,
             deployment_json=json.dumps(self._changes.settings.deployment.to_dict()),
         )

@@ -22,12 +22,18 @@ class Changes(Protocol):
 
     settings: LiveSettings
 
+    @property
+    def notices(self) -> Sequence[str]:
+        """Lines of those that change with the gateway."""
+
     async def update(self, generation: int, spec_json: str, *, validate_only: bool) -> None:
         """See LiveSettings.update; the same errors."""
 
 
 class GatewayChanges:
     """In a cluster a gateway answers for itself alone: the operator tells each pod."""
+
+    notices: Sequence[str] = ()
 
     def __init__(self, gateway: Gateway, settings: LiveSettings) -> None:
         self.settings = settings
@@ -47,6 +53,11 @@ class LocalChanges:
         self._gateway, self._launcher = gateway, launcher
         self._turn = asyncio.Lock()  # one change after the other
 
+    @property
+    def notices(self) -> Sequence[str]:
+        """The replicas', each once."""
+        return list(dict.fromkeys(notice for link in self._gateway.replicas for notice in link.notices))
+
     async def change(self, deployment: VajraDeployment) -> int:
         """Puts a deployment that differs in live fields only in force; its generation."""
         spec = json.dumps(deployment.to_dict()["spec"])
@@ -64,6 +75,7 @@ class LocalChanges:
             self.settings.update(generation, spec_json, self._gateway.prepare)
             self._launcher.rewrite(self.settings.deployment.to_dict())
             await self._tell(generation, spec_json, validate_only=False)
+            await asyncio.gather(*(link.read_notices() for link in self._gateway.replicas))
 
     def _check_scope(self, spec_json: str) -> None:
         """What nobody here would act on."""

@@ -93,6 +93,12 @@ class ReplicaLink:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def read_notices(self) -> None:
+        """Its notices as they are now; the old ones stay when it does not answer."""
+        status = await self.status()
+        if status is not None:
+            self.notices = list(status.notices)
+
     async def status(self) -> control_pb2.GetStatusResponse | None:
         """The replica's own account; None when it does not answer."""
         if self._control is None:
