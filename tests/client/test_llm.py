@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,14 @@ from typing import Any
 import pytest
 
 from vajra.client import LLM, DeadlineExceededError, InvalidRequestError, SamplingParams, VajraError
-from vajra.config import ConfigError
+from vajra.config import (
+    ConfigError,
+    DynamicChunkReplicaSchedulerConfig,
+    EdfRequestPrioritizerConfig,
+    FixedChunkReplicaSchedulerConfig,
+    LrsRequestPrioritizerConfig,
+    SpaceSharingReplicaSchedulerConfig,
+)
 from vajra.models import ModelError
 
 MODEL = "smollm2-135m-instruct"
@@ -192,3 +200,26 @@ def test_closing_fails_what_is_in_flight_and_may_be_done_twice() -> None:
     llm.close()
     with pytest.raises(VajraError, match="closed"):
         llm.generate("A")
+
+
+def test_schedulers_and_prioritizers_are_swapped_under_running_requests() -> None:
+    """As in the reference's first example."""
+    fixed = FixedChunkReplicaSchedulerConfig(max_batch_size=16, chunk_size=64)
+    dynamic = DynamicChunkReplicaSchedulerConfig(
+        max_batch_size=16, max_chunk_size_param=64, min_chunk_size_param=16, target_batch_time_param=0.02
+    )
+    prompts = [[10 + i, 20, 30] * (1 + 20 * i) for i in range(6)]
+    sampling = SamplingParams(temperature=1.0, seed=3, max_tokens=150, ignore_eos=True)
+    with LLM(MODEL, override_num_layers=2, dtype="float32", max_model_len=512, scheduler_config=fixed) as llm:
+        undisturbed = llm.generate(prompts, sampling)
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(llm.generate, prompts, sampling)
+            while not running.done():
+                llm.reconfigure(scheduler_config=dynamic, prioritizer_config=LrsRequestPrioritizerConfig())
+                llm.reconfigure(scheduler_config=fixed)
+                llm.reconfigure(prioritizer_config=EdfRequestPrioritizerConfig())
+            assert [r.token_ids for r in running.result()] == [r.token_ids for r in undisturbed]
+        with pytest.raises(ConfigError, match="LRS with scheduler SpaceSharing"):
+            llm.reconfigure(scheduler_config=SpaceSharingReplicaSchedulerConfig())
+        with pytest.raises(InvalidRequestError, match=r"chunkSize is 128: .* at most 64"):
+            llm.reconfigure(scheduler_config=FixedChunkReplicaSchedulerConfig(max_batch_size=16, chunk_size=128))

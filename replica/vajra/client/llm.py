@@ -18,7 +18,7 @@ from vajra.client.results import Accumulator, Delta, GenerationResult, ModelInfo
 
 if TYPE_CHECKING:
     from vajra.client.local import LocalGateway
-    from vajra.config import VajraDeployment
+    from vajra.config import RequestPrioritizerConfig, SchedulerConfig, VajraDeployment
 
 Progress = Callable[[str, int, int], None]  # stage, done, total (0: unknown)
 DEFAULT_MODEL = "smollm2-135m-instruct"
@@ -126,6 +126,26 @@ class LLM:
         """As `stream`, from any event loop."""
         self._check_open()
         return self._background.aiterate(self._deltas(prompt, sampling, timeout))
+
+    def reconfigure(
+        self,
+        *,
+        scheduler_config: SchedulerConfig | None = None,
+        prioritizer_config: RequestPrioritizerConfig | None = None,
+    ) -> None:
+        """Goes on with another scheduler, another prioritizer or both, between two steps: what is in flight stays, and
+        its answers are the same.
+
+            llm.reconfigure(scheduler_config=DynamicChunkReplicaSchedulerConfig(target_batch_time_param=0.03))
+
+        Raises:
+            ConfigError: the two do not go together, or a value fits into no manifest.
+            InvalidRequestError: the engine's buffers are too small; nothing was changed then.
+        """
+        self._check_open()
+        self._background.run(
+            self._gateway.reconfigure(scheduler_config=scheduler_config, prioritizer_config=prioritizer_config)
+        )
 
     def close(self) -> None:
         """Stops the engine and frees its memory; what is in flight fails. May be called twice."""

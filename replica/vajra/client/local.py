@@ -13,10 +13,11 @@ from vajra.client import errors
 from vajra.client.params import Message, Prompt, SamplingParams
 from vajra.client.results import Delta, ModelInfo, TokenLogprob, Usage
 from vajra.client.startup import Progress, fetch, readable
-from vajra.config import VajraDeployment
+from vajra.config import UpdateRefused, VajraDeployment
 from vajra.gateway import Gateway
 from vajra.gateway import errors as faults
 from vajra.gateway import request as wire
+from vajra.gateway.live_change import LocalChanges
 from vajra.gateway.support import check
 
 _MANIFEST = (".yaml", ".yml", ".json")
@@ -54,6 +55,7 @@ class LocalGateway:
         self._deployment = deployment
         self._progress = readable(progress or (lambda stage, done, total: None))
         self._gateway = Gateway(deployment, progress=self._progress)
+        self._changes = LocalChanges(self._gateway)
 
     async def start(self) -> None:
         """Returns when the model answers. Raises ModelError, or UnavailableError with the reason."""
@@ -62,6 +64,14 @@ class LocalGateway:
             await self._gateway.start()
         except faults.GatewayError as error:
             raise _error(error) from error
+
+    async def reconfigure(self, **configs: Any) -> None:
+        """Another scheduler or prioritizer, between two steps. Raises ConfigError, or InvalidRequestError with what
+        cannot change."""
+        try:
+            await self._changes.change(self._changes.settings.deployment.with_configs(**configs))
+        except UpdateRefused as error:
+            raise errors.InvalidRequestError(str(error)) from None
 
     async def stop(self) -> None:
         """Ends the replicas at once: nobody is left to read their answers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from vajra.config.reference import (
     MetricsConfig,
     ReplicaControllerConfig,
     RequestPrioritizerConfig,
+    SchedulerConfig,
 )
 from vajra.config.rules import broken_rules
 from vajra.config.spec.root import VajraDeploymentSpec
@@ -163,6 +165,24 @@ class VajraDeployment:
         return cls.from_configs(
             **configs, name=name, served_name=served_name, quantization=quantization, accelerator=accelerator
         )
+
+    def with_configs(
+        self,
+        *,
+        scheduler_config: SchedulerConfig | None = None,
+        prioritizer_config: RequestPrioritizerConfig | None = None,
+    ) -> Self:
+        """The same with another scheduler, another prioritizer or both. Raises ConfigError as `from_configs` does."""
+        replica = self.replica_config
+        if scheduler_config is not None:
+            replica = dataclasses.replace(replica, scheduler_config=scheduler_config)
+        spec = mapping.spec_dict(
+            self.replica_set_config, replica, prioritizer_config or self.prioritizer_config, self.metrics_config
+        )
+        manifest = self.to_dict()
+        profile = manifest["spec"]["scheduler"]["profile"]
+        manifest["spec"] |= {"scheduler": spec["scheduler"] | {"profile": profile}, "prioritizer": spec["prioritizer"]}
+        return self.from_dict(manifest)
 
     # -- out -----------------------------------------------------------------------------------------------------
 

@@ -62,7 +62,7 @@ class Gateway:
         self.draining = False  # they are not any more
         self.last_opened = 0.0  # when the last one came, on the loop's clock
         self._progress = progress
-        self._source = source
+        self.source = source
         self._max_waiting, self._max_unread = max_waiting, max_unread
         self._change = Change()  # of `ready` or a replica
         self._times = SetPrefillTimes()
@@ -85,8 +85,8 @@ class Gateway:
 
         Raises ModelError, or StartupError when every replica failed before it served.
         """
-        if self._source is None:
-            self._source = LocalReplicas.launch(self.deployment)
+        if self.source is None:
+            self.source = LocalReplicas.launch(self.deployment)
         try:
             resolved, self.tokenizer = await asyncio.to_thread(self._load)
             self.model = self._model_info(resolved)
@@ -97,7 +97,7 @@ class Gateway:
             self._admission = Admission(self.model, self.tokenizer, self._pool)
             prioritizer = prioritizers.create(self.deployment.prioritizer_config, self._times)
             self._dispatcher = Dispatcher(prioritizer, self._times, self._max_waiting, self._observation)
-            self._replicas = ReplicaSet(self._source, self._dispatcher, self._change, self._progress)
+            self._replicas = ReplicaSet(self.source, self._dispatcher, self._change, self._progress)
             await self._replicas.start()
         except BaseException:
             await self.stop(kill=True)
@@ -153,8 +153,8 @@ class Gateway:
         self.ready, self.draining = False, True
         for generation in list(self._generations):
             generation.stream.fail(Unavailable("the server has stopped"))
-        if self._source is not None:
-            await self._source.stop(kill=kill)
+        if self.source is not None:
+            await self.source.stop(kill=kill)
         if self._pool is not None:
             await self._pool.close()
         self._change.announce()

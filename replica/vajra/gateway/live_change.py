@@ -13,8 +13,8 @@ from vajra.config import LiveSettings, UpdateRefused, VajraDeployment, changed_f
 from vajra.config.options import Scope
 from vajra.config.table import row_by_path
 from vajra.gateway.gateway import Gateway
+from vajra.gateway.local_replicas import LocalReplicas
 from vajra.gateway.replica_link import ReplicaLink
-from vajra.gateway.replica_process import ReplicaLauncher
 
 
 class Changes(Protocol):
@@ -48,9 +48,10 @@ class LocalChanges:
     """On one machine the gateway and its replicas change together: all of them validate first, and a replica that
     starts again starts with the new settings."""
 
-    def __init__(self, gateway: Gateway, launcher: ReplicaLauncher) -> None:
+    def __init__(self, gateway: Gateway) -> None:
+        """`gateway` is one whose replicas run here."""
         self.settings = LiveSettings(gateway.deployment)
-        self._gateway, self._launcher = gateway, launcher
+        self._gateway = gateway
         self._turn = asyncio.Lock()  # one change after the other
 
     @property
@@ -73,7 +74,8 @@ class LocalChanges:
             if validate_only:
                 return
             self.settings.update(generation, spec_json, self._gateway.prepare)
-            self._launcher.rewrite(self.settings.deployment.to_dict())
+            assert isinstance(self._gateway.source, LocalReplicas)
+            self._gateway.source.adopt(self.settings.deployment)
             await self._tell(generation, spec_json, validate_only=False)
             await asyncio.gather(*(link.read_notices() for link in self._gateway.replicas))
 

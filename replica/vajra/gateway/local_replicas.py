@@ -31,6 +31,12 @@ class RecoveryLimits(Protocol):
     def backoff_max_seconds(self) -> int: ...
 
 
+class HasRecovery(Protocol):
+    """Who knows the limits of the moment."""
+
+    recovery: RecoveryLimits
+
+
 class LocalReplicas:
     """A ReplicaSource over a launcher's processes."""
 
@@ -39,7 +45,8 @@ class LocalReplicas:
 
     def __init__(self, launcher: ReplicaLauncher, recovery: RecoveryLimits) -> None:
         self.links: Sequence[ReplicaLink] = ()  # by index
-        self._launcher, self._recovery = launcher, recovery
+        self.recovery = recovery
+        self._launcher = launcher
         self._keepers: list[_Keeper] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -50,10 +57,15 @@ class LocalReplicas:
         launcher.start_all()
         return cls(launcher, deployment.spec.recovery)
 
+    def adopt(self, deployment: VajraDeployment) -> None:
+        """What processes are started with, and started again by, from now on."""
+        self.recovery = deployment.spec.recovery
+        self._launcher.rewrite(deployment.to_dict())
+
     def start(self, observer: LinkObserver) -> None:
         """Follows the processes and keeps them alive from here on."""
         self.links = [ReplicaLink(str(index), observer) for index in range(self._launcher.num_replicas)]
-        self._keepers = [_Keeper(link, index, self._launcher, self._recovery) for index, link in enumerate(self.links)]
+        self._keepers = [_Keeper(link, index, self._launcher, self) for index, link in enumerate(self.links)]
         self._tasks = [asyncio.create_task(keeper.run()) for keeper in self._keepers]
 
     async def stop(self, *, kill: bool) -> None:
@@ -67,8 +79,9 @@ class LocalReplicas:
 class _Keeper:
     """Keeps one replica's process alive until `stop`, or until it is given up."""
 
-    def __init__(self, link: ReplicaLink, index: int, launcher: ReplicaLauncher, recovery: RecoveryLimits) -> None:
-        self._link, self._index, self._launcher, self._recovery = link, index, launcher, recovery
+    def __init__(self, link: ReplicaLink, index: int, launcher: ReplicaLauncher, limits: HasRecovery) -> None:
+        """`limits.recovery` is looked at when it matters: it may change."""
+        self._link, self._index, self._launcher, self._limits = link, index, launcher, limits
         self._process: ReplicaProcess | None = None
         self._record = 0  # restarts that count towards the limit
         self._stopping = False
@@ -82,9 +95,9 @@ class _Keeper:
             await self._live()
             if self._stopping:
                 break
-            if time.monotonic() - started > self._recovery.backoff_max_seconds:
+            if time.monotonic() - started > self._limits.recovery.backoff_max_seconds:
                 self._record = 0
-            if not link.served or self._record >= self._recovery.group_restart_limit:
+            if not link.served or self._record >= self._limits.recovery.group_restart_limit:
                 link.enter(ReplicaState.FAILED)  # whose `message` the replica set tells
                 return
             log.warning("replica %s: %s", link.name, link.message)
@@ -107,8 +120,8 @@ class _Keeper:
         """The first restart is immediate, then the wait doubles."""
         if self._record <= 1:
             return 0.0
-        delay = self._recovery.backoff_base_seconds * 2.0 ** (self._record - 2)
-        return min(delay, float(self._recovery.backoff_max_seconds))
+        delay = self._limits.recovery.backoff_base_seconds * 2.0 ** (self._record - 2)
+        return min(delay, float(self._limits.recovery.backoff_max_seconds))
 
     async def _live(self) -> None:
         """One process, from its start to its end."""

@@ -62,7 +62,7 @@ async def serve_here(
     gateway = Gateway(deployment, source=LocalReplicas(launcher, deployment.spec.recovery), progress=progress)
     http = HttpServer(gateway, listener, api_key)
     grpc = GrpcServer(gateway, host, grpc_port, api_key)
-    service = GatewayControlService(gateway, LocalChanges(gateway, launcher), None)
+    service = GatewayControlService(gateway, LocalChanges(gateway), None)
     controls = ControlServer(service, gateway, launcher.control_address)
 
     def ready() -> None:
