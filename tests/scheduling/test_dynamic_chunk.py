@@ -117,6 +117,19 @@ def test_decodes_that_use_the_target_up_leave_a_prefill_out() -> None:
     assert [chunk.seq_id for chunk in scheduler.schedule(0.0).chunks] == [2]
 
 
+def test_decodes_keep_a_prefill_out_for_a_while_only() -> None:
+    scheduler = make(policy(target=0.0012))
+    scheduler.add(sequence(1, 32, output=300))
+    scheduler.complete(scheduler.schedule(0.0), [1])
+    scheduler.add(sequence(2, 500))
+    shares = []
+    for _ in range(27):
+        batch = scheduler.schedule(0.0)
+        shares.append(sum(chunk.num_query for chunk in batch.chunks))
+        scheduler.complete(batch, [1])
+    assert shares == ([0] * 8 + [32]) * 3
+
+
 def test_a_short_prompt_does_not_pass_one_that_has_no_room() -> None:
     scheduler = make(policy(target=0.0016))
     scheduler.add(sequence(1, 32, output=30))

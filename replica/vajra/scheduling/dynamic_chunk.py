@@ -9,6 +9,7 @@ from vajra.scheduling.prioritizer import Prioritizer
 from vajra.scheduling.sequence import Sequence
 
 GRANULARITY = 32  # tokens: chunks are multiples of it, but for a prompt's last
+PATIENCE = 8  # batches without a prefill: the next has one whatever it costs, or decodes could keep it out for ever
 
 
 @policies.register(DynamicChunkReplicaSchedulerConfig)
@@ -19,10 +20,18 @@ class DynamicChunk(ChunkPolicy):
         super().__init__(max_batch_size=config.max_batch_size, max_tokens=config.max_chunk_size_param)
         self.min_chunk = config.min_chunk_size_param
         self.target = config.target_batch_time_param
+        self._refused = 0  # batches in a row in which no prefill had room
 
     def next_chunk(self, seq: Sequence, batch: Batch, now: float) -> int | None:
-        """The longest chunk within the target."""
-        return self.longest_chunk(seq, batch, self.target)
+        """The longest chunk within the target, or the shortest there is when prefills have waited long enough."""
+        return self.patient(seq, batch, self.longest_chunk(seq, batch, self.target))
+
+    def patient(self, seq: Sequence, batch: Batch, chunk: int) -> int:
+        """`chunk`, but not 0 for too many batches in a row."""
+        if chunk == 0 and self._refused >= PATIENCE:
+            chunk = min(self.min_chunk, seq.remaining_prefill, max(0, self.max_tokens - batch.num_tokens))
+        self._refused = 0 if chunk else self._refused + 1
+        return chunk
 
     def longest_chunk(self, seq: Sequence, batch: Batch, seconds: float) -> int:
         """The largest n of {the rest of the prompt, multiples of 32, min_chunk}, at least min_chunk, with a predicted

@@ -28,9 +28,10 @@ class SpaceSharing(DynamicChunk):
     def next_chunk(self, seq: Sequence, batch: Batch, now: float) -> int | None:
         """A long prefill's share of the target, or the longest chunk within all of it."""
         if seq.processed < self.threshold:
-            return self.longest_chunk(seq, batch, self.target)
+            return super().next_chunk(seq, batch, now)
         if any(chunk.context >= self.threshold for chunk in batch.chunks):
             return None
         share = min(max(self.prioritizer.key(seq, now), 0.0), MAX_SHARE)
-        chunk = self.longest_chunk(seq, batch, self.target * (1.0 - share))
-        return chunk if chunk or share == 0.0 else None  # while it has slack, short ones may go on
+        if share == 0.0:
+            return super().next_chunk(seq, batch, now)
+        return self.longest_chunk(seq, batch, self.target * (1.0 - share)) or None  # it has slack: short ones go on
