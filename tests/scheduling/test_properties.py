@@ -24,9 +24,12 @@ from vajra.scheduling import (
     Batch,
     BlockManager,
     ChunkPolicy,
+    FairPrioritizer,
     Prioritizer,
+    RelegatingPrioritizer,
     ReplicaScheduler,
     Sequence,
+    VirtualTokenCounters,
     policies,
     prioritizers,
 )
@@ -47,8 +50,10 @@ PRIORITIZERS: list[Any] = [FCFS, EdfRequestPrioritizerConfig(min_deadline=5.0), 
 PAIRS = [(s, p) for s in SCHEDULERS for p in PRIORITIZERS if p is LRS or s.type_name != "SpaceSharing"]
 
 
-def rules(pair: tuple[Any, Any]) -> tuple[ChunkPolicy, Prioritizer, Formula]:
+def rules(pair: tuple[Any, Any], *, wrap: bool = False) -> tuple[ChunkPolicy, Prioritizer, Formula]:
     prioritizer = prioritizers.create(pair[1], FORMULA)
+    if wrap:
+        prioritizer = RelegatingPrioritizer(FairPrioritizer(prioritizer, VirtualTokenCounters()), FORMULA)
     return policies.create(pair[0], prioritizer), prioritizer, FORMULA
 
 
@@ -100,7 +105,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.scheduler = ReplicaScheduler(BlockManager(NUM_BLOCKS, BLOCK_SIZE), *rules(PAIRS[0]))
-        self.pair = PAIRS[0]
+        self.pair, self.wrapped = PAIRS[0], False
         self.engine = EngineModel()
         self.in_flight: deque[tuple[Batch, list[int]]] = deque()
         self.alive: dict[int, Sequence] = {}
@@ -108,21 +113,27 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.next_id = 1
         self.isolated: list[int] = []  # in order
 
-    @initialize(pair=st.sampled_from(PAIRS))
-    def begin(self, pair: tuple[Any, Any]) -> None:
-        self.swap(pair)
+    @initialize(pair=st.sampled_from(PAIRS), wrap=st.booleans())
+    def begin(self, pair: tuple[Any, Any], wrap: bool) -> None:
+        self.swap(pair, wrap)
 
-    @rule(pair=st.sampled_from(PAIRS))
-    def swap(self, pair: tuple[Any, Any]) -> None:
+    @rule(pair=st.sampled_from(PAIRS), wrap=st.booleans())
+    def swap(self, pair: tuple[Any, Any], wrap: bool) -> None:
         """Between two steps, whatever is in flight."""
-        self.pair = pair
-        self.scheduler.adopt(*rules(pair))
+        self.pair, self.wrapped = pair, wrap
+        self.scheduler.adopt(*rules(pair, wrap=wrap))
 
-    @rule(prompt=st.integers(1, 30), generated=st.integers(0, 5), output=st.integers(1, 10), age=st.integers(0, 3))
-    def arrive(self, prompt: int, generated: int, output: int, age: int) -> None:
+    @rule(
+        prompt=st.integers(1, 30),
+        generated=st.integers(0, 5),
+        output=st.integers(1, 10),
+        age=st.integers(0, 3),
+        tenant=st.sampled_from("ab"),
+    )
+    def arrive(self, prompt: int, generated: int, output: int, age: int, tenant: str) -> None:
         output = max(output, generated + 1)
         prompt = min(prompt, MAX_LEN - output)
-        seq = Sequence(self.next_id, prompt + generated, prompt, output, arrival=self.now - age)
+        seq = Sequence(self.next_id, prompt + generated, prompt, output, arrival=self.now - age, tenant=tenant)
         self.next_id += 1
         self.scheduler.add(seq)
         self.engine.add(seq)
@@ -147,7 +158,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert ids == self.isolated[:1]
             with_worker = {item.seq_id for batch, _ in self.in_flight for item in batch.items}
             assert with_worker & set(self.alive) <= set(ids), "it is not alone"
-        elif admitted and self.pair[1] is FCFS:
+        elif admitted and self.pair[1] is FCFS and not self.wrapped:
             youngest = max((s.arrival, s.seq_id) for s in admitted)
             waiting = [s for s in self.alive.values() if not s.blocks]
             assert all((s.arrival, s.seq_id) > youngest for s in waiting), "a younger request was admitted first"

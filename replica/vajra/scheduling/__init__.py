@@ -4,6 +4,7 @@ from vajra.scheduling.alone import chunk_alone
 from vajra.scheduling.batch import Batch, BatchItem, Chunk, Room
 from vajra.scheduling.blocks import BlockManager, IntegrityError, OutOfBlocks
 from vajra.scheduling.dynamic_chunk import DynamicChunk
+from vajra.scheduling.fairness import FairPrioritizer, VirtualTokenCounters
 from vajra.scheduling.fixed_chunk import FixedChunk
 from vajra.scheduling.policy import ChunkPolicy, policies
 from vajra.scheduling.predictor import BatchTime, Predictor, PrefillTimes
@@ -15,6 +16,7 @@ from vajra.scheduling.prioritizer import (
     Prioritizer,
     prioritizers,
 )
+from vajra.scheduling.relegation import RelegatingPrioritizer
 from vajra.scheduling.replica_set import QueuedRequest, QueueFull, ReplicaSetQueue, RoomReport
 from vajra.scheduling.scheduler import ReplicaScheduler
 from vajra.scheduling.sequence import Blocked, Ledger, Sequence, SequenceState
@@ -30,6 +32,7 @@ __all__ = [
     "ChunkPolicy",
     "DynamicChunk",
     "EdfPrioritizer",
+    "FairPrioritizer",
     "FcfsPrioritizer",
     "FixedChunk",
     "IntegrityError",
@@ -42,6 +45,7 @@ __all__ = [
     "Prioritizer",
     "QueueFull",
     "QueuedRequest",
+    "RelegatingPrioritizer",
     "ReplicaScheduler",
     "ReplicaSetQueue",
     "Room",
@@ -49,6 +53,7 @@ __all__ = [
     "Sequence",
     "SequenceState",
     "SpaceSharing",
+    "VirtualTokenCounters",
     "chunk_alone",
     "policies",
     "prioritizers",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from vajra.config import (
     EdfRequestPrioritizerConfig,
@@ -21,6 +21,10 @@ class Prioritizable(Protocol):
     @property
     def arrival(self) -> float:
         """When the request reached the gateway, on the caller's clock."""
+
+    @property
+    def tenant(self) -> str:
+        """Whose it is; empty where nobody is told apart."""
 
     @property
     def num_prompt_tokens(self) -> int:
@@ -42,18 +46,68 @@ class Prioritizable(Protocol):
 class Prioritizer(Protocol):
     """Orders requests: the smallest key first."""
 
-    def key(self, request: Prioritizable, now: float) -> float:
-        """The request's key at `now`."""
+    accounts: bool  # whether it wants to hear of requests that come, are served and go
+
+    def key(self, request: Prioritizable, now: float) -> Any:
+        """The request's key at `now`: something to be compared with this prioritizer's other keys."""
 
     def deadline(self, request: Prioritizable) -> float | None:
-        """When its first token is due; None where requests have no deadlines."""
+        """When its first token is due; None where it has no deadline."""
+
+    def joined(self, request: Prioritizable) -> None:
+        """A request is here to be ordered."""
+
+    def left(self, request: Prioritizable) -> None:
+        """It is not any more."""
+
+    def served(self, request: Prioritizable, *, prefill: int = 0, decode: int = 0) -> None:
+        """It gets so many tokens."""
+
+
+class Unaccounting:
+    """What a prioritizer does that only looks at requests."""
+
+    accounts = False
+
+    def joined(self, request: Prioritizable) -> None:
+        """Nothing."""
+
+    def left(self, request: Prioritizable) -> None:
+        """Nothing."""
+
+    def served(self, request: Prioritizable, *, prefill: int = 0, decode: int = 0) -> None:
+        """Nothing."""
+
+
+class PrioritizerWrapper(Unaccounting):
+    """Something that counts before another prioritizer's key does."""
+
+    def __init__(self, inner: Prioritizer) -> None:
+        self.inner = inner
+        self.accounts = self.accounts or inner.accounts
+
+    def deadline(self, request: Prioritizable) -> float | None:
+        """The inner one's."""
+        return self.inner.deadline(request)
+
+    def joined(self, request: Prioritizable) -> None:
+        """For the inner one."""
+        self.inner.joined(request)
+
+    def left(self, request: Prioritizable) -> None:
+        """For the inner one."""
+        self.inner.left(request)
+
+    def served(self, request: Prioritizable, *, prefill: int = 0, decode: int = 0) -> None:
+        """For the inner one."""
+        self.inner.served(request, prefill=prefill, decode=decode)
 
 
 prioritizers: Registry[Prioritizer] = Registry("prioritizer")
 
 
 @prioritizers.register(FcfsRequestPrioritizerConfig)
-class FcfsPrioritizer:
+class FcfsPrioritizer(Unaccounting):
     """First come, first served: by arrival at the gateway, so a resumed request keeps its place."""
 
     def __init__(self, config: FcfsRequestPrioritizerConfig, times: PrefillTimes | None = None) -> None:
@@ -68,7 +122,7 @@ class FcfsPrioritizer:
         return request.ttft_target
 
 
-class _DeadlinePrioritizer:
+class _DeadlinePrioritizer(Unaccounting):
     """Requests are due an interval after their arrival: what the client said, else in proportion to their work."""
 
     def __init__(

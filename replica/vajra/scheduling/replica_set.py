@@ -30,6 +30,7 @@ class QueuedRequest:
     arrival: float
     deadline: float | None = None  # the whole request is worth nothing after it
     ttft_target: float | None = None
+    tenant: str = ""
     payload: Any = None  # the caller's own
     excluded: frozenset[Hashable] = frozenset()  # replicas that must not get it
     blocked: dict[Blocked, int] = field(default_factory=dict)  # dispatches that left it out, by reason
@@ -110,16 +111,20 @@ class ReplicaSetQueue:
         if not resumed and len(self._queue) >= self.capacity:
             raise QueueFull(self.capacity)
         self._queue[request.request_id] = request
+        self._prioritizer.joined(request)
 
     def cancel(self, request_id: Hashable) -> QueuedRequest | None:
         """Takes a request out; None if it does not wait (any more)."""
-        return self._queue.pop(request_id, None)
+        request = self._queue.pop(request_id, None)
+        if request is not None:
+            self._prioritizer.left(request)
+        return request
 
     def expire(self, now: float) -> list[QueuedRequest]:
         """Takes out every request whose deadline has passed."""
         expired = [r for r in self._queue.values() if r.deadline is not None and r.deadline <= now]
         for request in expired:
-            del self._queue[request.request_id]
+            self.cancel(request.request_id)
         return expired
 
     def next_deadline(self) -> float | None:
@@ -129,12 +134,19 @@ class ReplicaSetQueue:
     def drain(self) -> list[QueuedRequest]:
         """Takes everything out, in order of arrival."""
         requests = sorted(self._queue.values(), key=lambda r: r.arrival)
-        self._queue.clear()
+        for request in requests:
+            self.cancel(request.request_id)
         return requests
 
     def set_prioritizer(self, prioritizer: Prioritizer) -> None:
         """Orders the queue anew, with immediate effect."""
         self._prioritizer = prioritizer
+        for request in self._queue.values():
+            prioritizer.joined(request)
+
+    def served(self, request: QueuedRequest, tokens: int) -> None:
+        """A request that was dispatched has had so many tokens more."""
+        self._prioritizer.served(request, decode=tokens)
 
     def update_room(self, replica: Hashable, report: RoomReport) -> None:
         """Takes a replica's report; the first one adds the replica."""
@@ -174,7 +186,8 @@ class ReplicaSetQueue:
                 if obstacle is Blocked.MEMORY:
                     oldest_blocked = request.arrival
                 continue
-            del self._queue[request.request_id]
+            self.cancel(request.request_id)
+            self._prioritizer.served(request, prefill=request.num_tokens)
             self._replicas[replica].unseen[request.request_id] = request.num_tokens
             bound.append((request, replica))
         return bound

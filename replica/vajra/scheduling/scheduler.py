@@ -38,8 +38,8 @@ class ReplicaScheduler:
     ) -> None:
         """`predictor` times the batches; the policies that predict need it."""
         self.blocks = blocks
-        self.adopt(policy, prioritizer, predictor)
         self._sequences: dict[int, Sequence] = {}
+        self.adopt(policy, prioritizer, predictor)
         self._resident: list[Sequence] = []  # oldest first
         self._waiting: list[Sequence] = []
         self._preempted: list[int] = []  # not yet told to the engine
@@ -51,6 +51,8 @@ class ReplicaScheduler:
         residents stay, their decodes are in every batch, and nothing else is until they are fewer."""
         self.policy, self.predictor = policy, predictor
         self._prioritizer = prioritizer
+        for seq in self._sequences.values():
+            prioritizer.joined(seq)
 
     @property
     def slots(self) -> int:
@@ -87,10 +89,12 @@ class ReplicaScheduler:
             )
         self._sequences[seq.seq_id] = seq
         self._waiting.append(seq)
+        self._prioritizer.joined(seq)
 
     def remove(self, seq_id: int) -> None:
         """Forgets a sequence that finished, was cancelled or expired; its blocks are free for the next batch."""
         seq = self._sequences.pop(seq_id)
+        self._prioritizer.left(seq)
         seq.finished = True
         if seq.in_flight:
             seq.ledger.discarded += max(0, seq.planned - seq.known)
@@ -144,6 +148,8 @@ class ReplicaScheduler:
             preempted_before = len(self._preempted)
             self._take_decodes(batch, now)
             self._take_prefills(batch, now, admit=len(self._preempted) == preempted_before)
+        if self._prioritizer.accounts:
+            self._account(batch)
         if batch:
             self._next_step += 1
             batch.preempted, self._preempted = self._preempted, []
@@ -161,6 +167,12 @@ class ReplicaScheduler:
             raise IntegrityError("a sequence is lost or in two queues")
         if self._resident != sorted(self._resident, key=_age_order):
             raise IntegrityError("resident sequences are not in order of age")
+
+    def _account(self, batch: Batch) -> None:
+        for item in batch.items[: batch.num_decodes]:
+            self._prioritizer.served(self._sequences[item.seq_id], decode=1)
+        for chunk in batch.chunks:
+            self._prioritizer.served(self._sequences[chunk.seq_id], prefill=chunk.num_query, decode=int(chunk.samples))
 
     def _take_decodes(self, batch: Batch, now: float) -> None:
         block_size = self.blocks.block_size

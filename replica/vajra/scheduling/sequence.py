@@ -67,6 +67,7 @@ class Sequence:
         "prefill_end",
         "processed",
         "seq_id",
+        "tenant",
         "ttft_target",
     )
 
@@ -79,6 +80,7 @@ class Sequence:
         *,
         arrival: float,
         ttft_target: float | None = None,
+        tenant: str = "",
     ) -> None:
         """`num_tokens` exceeds `num_prompt_tokens` by what was generated before (resume); `max_tokens` new tokens
         count from the prompt's boundary. `arrival` and `ttft_target` are times on the caller's clock."""
@@ -91,6 +93,7 @@ class Sequence:
         self.last_token = num_prompt_tokens + max_tokens  # planned never exceeds it
         self.arrival = arrival
         self.ttft_target = ttft_target
+        self.tenant = tenant
         self.known = num_tokens
         self.planned = num_tokens
         self.prefill_end = num_tokens

@@ -6,7 +6,7 @@ from vajra.config import SpaceSharingReplicaSchedulerConfig
 from vajra.scheduling.batch import Batch
 from vajra.scheduling.dynamic_chunk import DynamicChunk
 from vajra.scheduling.policy import policies
-from vajra.scheduling.prioritizer import LrsPrioritizer, Prioritizer
+from vajra.scheduling.prioritizer import LrsPrioritizer, Prioritizer, PrioritizerWrapper
 from vajra.scheduling.sequence import Sequence
 
 MAX_SHARE = 0.5  # of the target that a long prefill leaves at most
@@ -20,6 +20,8 @@ class SpaceSharing(DynamicChunk):
     def __init__(self, config: SpaceSharingReplicaSchedulerConfig, prioritizer: Prioritizer) -> None:
         """Raises TypeError for a prioritizer without slack."""
         super().__init__(config, prioritizer)
+        while isinstance(prioritizer, PrioritizerWrapper):
+            prioritizer = prioritizer.inner
         if not isinstance(prioritizer, LrsPrioritizer):
             raise TypeError(f"SpaceSharing reads a request's slack from LRS; {type(prioritizer).__name__} has none")
         self.prioritizer = prioritizer
