@@ -138,12 +138,31 @@ def test_a_process_without_a_revision_names_what_is_in_force() -> None:
 
 def test_taken_over_while_running() -> None:
     old = VajraDeployment.from_dict(manifest()).spec
-    new = VajraDeployment.from_dict(manifest(scheduler=chunks(4, 64), prioritizer={"type": "EDF"}, image="i")).spec
+    scheduler = chunks(4, 64) | {"profile": {"type": "HostPath", "hostPath": {"path": "/p"}}}
+    changed = manifest(scheduler=scheduler, prioritizer={"type": "EDF"}, metrics={"mode": "Enabled"}, image="i")
+    new = VajraDeployment.from_dict(changed).spec
     assert {change.path: change.updatable for change in changed_fields(old, new)} == {
         "spec.scheduler.fixedChunk.maxBatchSize": True,
         "spec.scheduler.fixedChunk.chunkSize": True,
-        "spec.prioritizer.type": False,
-        "spec.prioritizer.edf.deadlineMultiplierPercent": False,
-        "spec.prioritizer.edf.minDeadlineMilliseconds": False,
+        "spec.scheduler.profile.type": False,
+        "spec.scheduler.profile.hostPath.path": False,
+        "spec.prioritizer.type": True,
+        "spec.prioritizer.edf.deadlineMultiplierPercent": True,
+        "spec.prioritizer.edf.minDeadlineMilliseconds": True,
+        "spec.metrics.mode": False,
         "spec.image": False,
     }
+
+
+def test_a_process_keeps_its_profile_when_its_scheduler_changes(tmp_path: Path) -> None:
+    named = {"type": "HostPath", "hostPath": {"path": "/old"}}
+    other = {"type": "ConfigMap", "configMap": {"name": "new"}}
+    newer = manifest(scheduler={"type": "SpaceSharing", "profile": other}, prioritizer={"type": "LRS"})["spec"]
+    live = {"generation": 2, "spec": newer}
+    started = LiveSettings.from_folder(folder(tmp_path, live, scheduler={"type": "FixedChunk", "profile": named}), "r1")
+    assert started.deployment.to_dict()["spec"]["scheduler"]["profile"] == named, "it is read when a worker starts"
+    assert started.deployment.spec.scheduler.type == "SpaceSharing"
+    assert started.deployment.spec.prioritizer.type == "LRS"
+    running = LiveSettings(VajraDeployment.from_dict(manifest()))
+    with pytest.raises(UpdateRefused, match=r"runs: spec\.scheduler\.profile\.type, .*profile\.configMap\.name"):
+        running.update(1, json.dumps(newer), lambda deployment: pytest.fail("nothing of it may be applied"))

@@ -127,13 +127,17 @@ def test_change_classes() -> None:
     top = {row.path: row.change for row in rows() if row.path.count(".") == 1}
     assert {path for path, change in top.items() if change is Change.LIVE} == LIVE
     odd = {row.path for row in leaves() if row.change is not top[".".join(row.path.split(".")[:2])]}
-    assert {path for path in odd if not path.startswith("spec.metrics.wandb.")} == {"spec.metrics.outputDir"}
+    assert {path for path in odd if not path.startswith(("spec.metrics.wandb.", "spec.scheduler.profile."))} == {
+        "spec.metrics.outputDir"
+    }
+    assert {row.change for row in leaves() if row.path.startswith("spec.scheduler.profile.")} == {Change.RECREATE}
 
 
 def test_what_is_taken_over_while_running_is_said_of_every_option() -> None:
     updatable = (
-        *("spec.replicas", "spec.tokenizerWorkers", "spec.scheduler.fixedChunk", "spec.rollout", "spec.drain"),
-        *("spec.recovery", "spec.autoscaling", "spec.suspend"),
+        *("spec.replicas", "spec.tokenizerWorkers", "spec.scheduler.type", "spec.scheduler.fixedChunk"),
+        *("spec.scheduler.dynamicChunk", "spec.scheduler.spaceSharing", "spec.prioritizer", "spec.rollout"),
+        *("spec.drain", "spec.recovery", "spec.autoscaling", "spec.suspend"),
     )
     assert updatable_paths() == updatable
     for option in describe():

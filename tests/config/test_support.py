@@ -31,6 +31,7 @@ def refused(**spec: Any) -> list[str]:
         {"worker": {"executionBackend": "Python", "gpuMemoryUtilizationPercent": 50}},
         {"cache": {"blockSize": 64}},
         {"scheduler": {"type": "FixedChunk", "fixedChunk": {"chunkSize": 64}}},
+        {"scheduler": {"type": "DynamicChunk", "profile": {"type": "HostPath", "hostPath": {"path": "/p"}}}},
         {"model": {"name": "m", "source": {"type": "Embedded"}, "loadFormat": "Dummy", "overrideNumLayers": 2}},
         {"model": {"name": "m", "source": {"type": "HostPath", "hostPath": {"path": "/m"}}, "dtype": "Auto"}},
         {"drain": {"timeoutSeconds": 1}, "recovery": {"stallTimeoutSeconds": 5}, "networking": {"openAIPort": 80}},
@@ -44,16 +45,14 @@ def test_what_is_implemented(spec: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("spec", "paths"),
     [
-        ({"scheduler": {"type": "DynamicChunk"}}, ["spec.scheduler.type"]),
         (
-            {"scheduler": {"type": "SpaceSharing"}, "prioritizer": {"type": "LRS"}},
-            ["spec.scheduler.type", "spec.prioritizer.type"],
-        ),
-        (
-            {"scheduler": {"type": "FixedChunk", "profile": {"type": "HostPath", "hostPath": {"path": "/p"}}}},
+            {"scheduler": {"type": "DynamicChunk", "profile": {"type": "ConfigMap", "configMap": {"name": "p"}}}},
             ["spec.scheduler.profile.type"],
         ),
-        ({"prioritizer": {"type": "EDF"}}, ["spec.prioritizer.type"]),
+        (
+            {"scheduler": {"type": "DynamicChunk"}, "parallelism": {"tensor": 2}, "metrics": {"mode": "Enabled"}},
+            ["spec.parallelism.tensor", "spec.metrics.mode"],
+        ),
         ({"controller": {"type": "PipelineParallel"}}, ["spec.controller.type"]),
         ({"parallelism": {"pipeline": 2}}, ["spec.parallelism.pipeline"]),
         ({"parallelism": {"tensor": 2}}, ["spec.parallelism.tensor"]),
@@ -92,13 +91,28 @@ def test_what_is_not_is_refused_by_name(spec: dict[str, Any], paths: list[str]) 
         assert fault.hint or fault.path == "spec.replicas"
 
 
+@pytest.mark.parametrize("in_cluster", [False, True])
+@pytest.mark.parametrize("prioritizer", ["FCFS", "EDF", "LRS"])
+@pytest.mark.parametrize("scheduler", ["FixedChunk", "DynamicChunk", "SpaceSharing"])
+def test_every_scheduler_serves_with_every_prioritizer(scheduler: str, prioritizer: str, in_cluster: bool) -> None:
+    spec = {"scheduler": {"type": scheduler}, "prioritizer": {"type": prioritizer}}
+    if scheduler == "SpaceSharing" and prioritizer != "LRS":
+        with pytest.raises(ConfigError, match=r"spec\.prioritizer\.type: .*LRS with scheduler SpaceSharing"):
+            deployment(**spec)
+    else:
+        assert check_supported(deployment(**spec), in_cluster=in_cluster) == []
+        assert local_notices(deployment(**spec)) == []
+
+
 def test_a_cluster_has_volumes_and_may_rest() -> None:
     claim = {"type": "PersistentVolumeClaim", "persistentVolumeClaim": {"claimName": "c"}}
     for source in (claim, {"type": "Image", "image": {"reference": "r"}}):
         resting = deployment(model={"name": "m", "source": source}, replicas=0)
         assert check_supported(resting, in_cluster=True) == []
-    (fault,) = check_supported(deployment(scheduler={"type": "DynamicChunk"}), in_cluster=True)
-    assert fault.path == "spec.scheduler.type"
+    profile = {"type": "ConfigMap", "configMap": {"name": "p"}}
+    assert check_supported(deployment(scheduler={"type": "DynamicChunk", "profile": profile}), in_cluster=True) == []
+    (fault,) = check_supported(deployment(metrics={"mode": "Enabled"}), in_cluster=True)
+    assert fault.path == "spec.metrics.mode"
 
 
 def test_an_accelerator_is_what_the_build_has() -> None:
@@ -198,6 +212,9 @@ def test_every_option_is_acted_on_refused_or_named(row: Row) -> None:
         "spec.replicas",
         "spec.tokenizerWorkers",
         "spec.model.source.hostPath.path",
+        "spec.scheduler.type",
+        "spec.scheduler.profile.hostPath.path",
+        "spec.prioritizer.type",
         "spec.resources.accelerator.type",
         "spec.model.servedName",
         "spec.model.quantization",

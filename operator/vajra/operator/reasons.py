@@ -28,6 +28,7 @@ class Reason(StrEnum):
     DOWNLOADING_WEIGHTS = "DownloadingWeights"
     LOADING_WEIGHTS = "LoadingWeights"
     INITIALIZING_COLLECTIVES = "InitializingCollectives"
+    MEASURING_PROFILE = "MeasuringProfile"
     WARMING_UP = "WarmingUp"
     RESTARTING_WORKERS = "RestartingWorkers"
     CRASH_LOOP = "CrashLoop"

@@ -35,13 +35,13 @@ def changed_fields(old: VajraDeploymentSpec, new: VajraDeploymentSpec) -> list[C
 
 def updatable_paths() -> tuple[str, ...]:
     """What is taken over while everything runs: fields and whole sections, `spec.drain`."""
-    known = row_by_path()
+    fixed = [row.path for row in leaves() if not row.updatable]
 
-    def within_another(path: str) -> bool:
-        section = known.get(path.rpartition(".")[0])
-        return section is not None and section.updatable
+    def is_whole(path: str) -> bool:
+        return not any(f"{other}.".startswith(f"{path}.") for other in fixed)
 
-    return tuple(row.path for row in rows() if row.updatable and not within_another(row.path))
+    whole = [row.path for row in rows() if is_whole(row.path)]
+    return tuple(path for path in whole if path.rpartition(".")[0] not in whole)
 
 
 def with_live_fields(spec: VajraDeploymentSpec, newer: VajraDeploymentSpec) -> VajraDeploymentSpec:

@@ -54,8 +54,9 @@ _ENVIRONMENT = (
     (
         "VAJRA_CACHE",
         "`~/.cache/vajra`",
-        "Folder for what is fetched or made once: embedded models (`embedded/`) and weights packed for the native "
-        "engine (`packed/`, at most 64 GiB: the longest unused go first). It may be emptied at any time.",
+        "Folder for what is fetched or made once: embedded models (`embedded/`), weights packed for the native "
+        "engine (`packed/`, at most 64 GiB: the longest unused go first) and measured execution times (`profiles/`). "
+        "It may be emptied at any time.",
     ),
     (
         "VAJRA_MODELS",
@@ -78,6 +79,12 @@ _ENVIRONMENT = (
         "VAJRA_REVISION",
         "unset",
         "In a cluster, where the operator sets it: which `revision-NAME.json` of its folder a pod starts with.",
+    ),
+    (
+        "VAJRA_PROFILE",
+        "unset",
+        "In a cluster, where the operator sets it: where the profile that `scheduler.profile` names is mounted, a file "
+        "or a folder with a `profile.json`.",
     ),
     (
         "HF_TOKEN",

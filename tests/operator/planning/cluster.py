@@ -62,6 +62,7 @@ class Process:
     worker_restarts: int = 0
     message: str = ""
     notices: tuple[str, ...] = ()
+    told: Object | None = None  # the spec of the last update that it took over
 
     def report(self) -> Report:
         return Report(
@@ -139,7 +140,7 @@ class Cluster:
             case UpdateConfig(pod, generation, spec):
                 process = self._process(pod)
                 if process and generation >= process.generation and self._is_same_revision(process, spec):
-                    process.generation = generation
+                    process.generation, process.told = generation, json.loads(json.dumps(spec))
             case Event():
                 self.events.append(action)
 
@@ -328,7 +329,8 @@ class Cluster:
         """A process refuses an update with other fields than live ones."""
         data = self.objects["ConfigMap", "llama-config"]["data"]
         own = json.loads(data[names.revision_file(process.revision)])["spec"]
-        return all(spec[key] == own[key] for key in ("model", "cache", "parallelism", "image"))
+        same = all(spec[key] == own[key] for key in ("model", "cache", "parallelism", "image"))
+        return bool(same and spec["scheduler"]["profile"] == own["scheduler"]["profile"])
 
     def _set(self, pod: Object, kind: str, status: str) -> None:
         conditions = pod["status"].setdefault("conditions", [])

@@ -32,9 +32,9 @@ def refused(**fields: Any) -> tuple[str, str]:
     ("fields", "reason", "words"),
     [
         ({"scheduler": {"type": "Nonsense"}}, "InvalidConfig", "spec.scheduler.type"),
-        ({"scheduler": {"type": "DynamicChunk"}}, "UnsupportedOption", "DynamicChunk is not implemented"),
-        ({"prioritizer": {"type": "EDF"}}, "UnsupportedOption", "spec.prioritizer.type"),
-        ({"metrics": {"mode": "Enabled"}}, "UnsupportedOption", "spec.metrics.mode"),
+        ({"scheduler": {"type": "SpaceSharing"}}, "InvalidConfig", "LRS with scheduler SpaceSharing"),
+        ({"metrics": {"mode": "Enabled"}}, "UnsupportedOption", "Enabled is not implemented"),
+        ({"metrics": {"outputDir": "/x"}}, "UnsupportedOption", "spec.metrics.outputDir"),
         ({"resources": {"accelerator": {"type": "GPU"}}}, "UnsupportedOption", "spec.worker.executionBackend"),
         ({"placement": {"gang": "Kueue"}}, "UnsupportedOption", "Kueue is not implemented"),
         ({"placement": {"queueName": "q"}}, "UnsupportedOption", "spec.placement.queueName"),
@@ -87,9 +87,17 @@ def test_no_live_setting_is_accepted_that_processes_would_not_take_over(row: Row
 
 
 def test_all_faults_are_told_together() -> None:
-    _, message = refused(scheduler={"type": "DynamicChunk"}, prioritizer={"type": "EDF"})
-    assert "spec.scheduler.type" in message
-    assert "spec.prioritizer.type" in message
+    _, message = refused(metrics={"chromeTrace": True}, placement={"gang": "Volcano"})
+    assert "spec.metrics.chromeTrace" in message
+    assert "spec.placement.gang" in message
+
+
+@pytest.mark.parametrize("prioritizer", ["FCFS", "EDF", "LRS"])
+@pytest.mark.parametrize("scheduler", ["FixedChunk", "DynamicChunk", "SpaceSharing"])
+def test_every_scheduler_is_accepted_with_every_prioritizer(scheduler: str, prioritizer: str) -> None:
+    spec = minimal_spec(scheduler={"type": scheduler}, prioritizer={"type": prioritizer})
+    fits = scheduler != "SpaceSharing" or prioritizer == "LRS"
+    assert accept("llama", spec).reason == ("Accepted" if fits else "InvalidConfig")
 
 
 def test_parallelism_is_for_the_pods_to_refuse() -> None:

@@ -74,7 +74,7 @@ def _roll(cluster: Cluster) -> None:
 
 
 def _go_live(cluster: Cluster) -> None:
-    cluster.change(scheduler={"type": "FixedChunk", "fixedChunk": {"chunkSize": 512}})
+    cluster.change(scheduler={"type": "SpaceSharing"}, prioritizer={"type": "LRS"})
 
 
 def _suspend(cluster: Cluster) -> None:
@@ -126,6 +126,9 @@ def test_an_operator_may_die_between_any_two_calls(spec: dict[str, Any], event: 
 # -- anything at any time ------------------------------------------------------------------------------------------
 
 
+SCHEDULERS = ("FixedChunk", "DynamicChunk", "SpaceSharing")
+
+
 class World(RuleBasedStateMachine):
     """A user, pods, nodes and calls that fail, in any order."""
 
@@ -151,6 +154,11 @@ class World(RuleBasedStateMachine):
     @rule(chunk=st.sampled_from([256, 512]))
     def tune(self, chunk: int) -> None:
         self.cluster.change(scheduler={"type": "FixedChunk", "fixedChunk": {"chunkSize": chunk}})
+
+    @rule(scheduler=st.sampled_from(SCHEDULERS), measured=st.booleans())
+    def switch(self, scheduler: str, measured: bool) -> None:
+        profile = {"type": "Auto"} if measured else {"type": "ConfigMap", "configMap": {"name": "times"}}
+        self.cluster.change(scheduler={"type": scheduler, "profile": profile}, prioritizer={"type": "LRS"})
 
     @rule(suspend=st.booleans(), paused=st.booleans(), partition=st.integers(0, 2))
     def hold(self, suspend: bool, paused: bool, partition: int) -> None:
@@ -227,7 +235,7 @@ class World(RuleBasedStateMachine):
         self.stale = None
 
     def accepted(self) -> bool:
-        return bool(self.cluster.spec.get("scheduler", {"type": "FixedChunk"})["type"] == "FixedChunk")
+        return self.cluster.spec.get("scheduler", {"type": "FixedChunk"})["type"] in SCHEDULERS
 
     @invariant()
     def no_group_runs_two_revisions(self) -> None:

@@ -114,6 +114,43 @@ def test_caches(cache: Object, volume: Object) -> None:
     assert mounts(gateway)["/vajra/cache"] == {"name": "cache", "emptyDir": {}}, "gateways have their own"
 
 
+@pytest.mark.parametrize(
+    ("profile", "volume", "path"),
+    [
+        (
+            {"type": "HostPath", "hostPath": {"path": "/srv/profiles/llama"}},
+            {"hostPath": {"path": "/srv/profiles/llama"}},
+            "/vajra/profile",
+        ),
+        (
+            {"type": "ConfigMap", "configMap": {"name": "times", "key": "l4.json"}},
+            {"configMap": {"name": "times", "items": [{"key": "l4.json", "path": "l4.json"}]}},
+            "/vajra/profile/l4.json",
+        ),
+    ],
+    ids=["host", "config map"],
+)
+def test_a_profile_is_mounted_in_every_pod_of_a_replica(profile: Object, volume: Object, path: str) -> None:
+    cluster = Cluster(parallel_spec(scheduler={"type": "DynamicChunk", "profile": profile}))
+    cluster.settle()
+    for name in ("llama-0-0", "llama-0-1"):
+        spec = cluster.objects["Pod", name]["spec"]
+        assert environment(spec)["VAJRA_PROFILE"] == path
+        assert mounts(spec)["/vajra/profile"] == {"name": "profile", **volume}
+        (mount,) = (each for each in spec["containers"][0]["volumeMounts"] if each["name"] == "profile")
+        assert mount["readOnly"] is True
+    gateway = cluster.objects["Deployment", "llama-gateway"]["spec"]["template"]["spec"]
+    assert "VAJRA_PROFILE" not in environment(gateway), "replicas tell gateways what they need of it"
+    assert "/vajra/profile" not in mounts(gateway)
+
+
+def test_a_profile_that_is_measured_is_kept_in_the_cache_of_the_model() -> None:
+    cache = {"type": "HostPath", "hostPath": {"path": "/cache"}}
+    replica, _ = pods_of(model=HUB | {"cache": cache}, scheduler={"type": "DynamicChunk"})
+    assert "VAJRA_PROFILE" not in environment(replica)
+    assert mounts(replica)[environment(replica)["VAJRA_CACHE"]]["hostPath"]["path"] == "/cache"
+
+
 def test_shared_memory_and_resources() -> None:
     resources = {"accelerator": {"type": "CPU"}, "cpu": 4, "memory": "8Gi", "sharedMemory": "1Gi"}
     replica, gateway = pods_of(resources=resources)

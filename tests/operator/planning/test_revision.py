@@ -76,11 +76,27 @@ def test_the_name_tells_whether_pods_would_differ(one: dict[str, Any], other: di
         {"parallelism": {}, "networking": {"tls": {"mode": "Disabled"}}},
         {"replicas": 7, "drain": {"timeoutSeconds": 1}, "suspend": True},
         {"scheduler": {"type": "FixedChunk", "fixedChunk": {"chunkSize": 1}}, "tokenizerWorkers": 3},
+        {"scheduler": {"type": "SpaceSharing", "profile": {"type": "Auto"}}, "prioritizer": {"type": "LRS"}},
     ],
 )
 def test_defaults_and_live_settings_are_not_in_the_name(written: dict[str, Any]) -> None:
     spec = {"model": {"name": "m"}}
     assert revision_of(read(spec | written)) == revision_of(read(spec))
+
+
+def test_a_revision_holds_the_profile_and_not_the_scheduler() -> None:
+    profile = {"type": "ConfigMap", "configMap": {"name": "times", "key": "profile.json"}}
+    dynamic = {"type": "DynamicChunk", "dynamicChunk": {"minChunkTokens": 64}, "profile": profile}
+    named = read(minimal_spec(scheduler=dynamic))
+    assert recreate_part(named) == recreate_part(
+        read(minimal_spec(scheduler={"type": "FixedChunk", "profile": profile}))
+    )
+    assert revision_of(read(recreate_part(named))) == revision_of(named) != revision_of(read(minimal_spec()))
+    theirs = read(minimal_spec(scheduler={"type": "SpaceSharing"}, prioritizer={"type": "LRS"}))
+    mixed = read(with_live_part(recreate_part(named), theirs))
+    assert (mixed.scheduler.type, mixed.scheduler.space_sharing) == ("SpaceSharing", theirs.scheduler.space_sharing)
+    assert (mixed.scheduler.fixed_chunk, mixed.scheduler.dynamic_chunk) == (None, None)
+    assert mixed.scheduler.profile == named.scheduler.profile
 
 
 def test_a_name_is_fit_for_labels_and_files() -> None:

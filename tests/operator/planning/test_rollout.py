@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -499,6 +500,51 @@ def test_a_live_change_starts_no_pod_again() -> None:
     assert {name: pod["metadata"]["uid"] for name, pod in cluster.pods().items()} == before
     assert {process.generation for process in cluster.processes.values()} == {cluster.generation}
     assert cluster.condition("ConfigApplied")["status"] == "True"
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "prioritizer"),
+    [("FixedChunk", "EDF"), ("DynamicChunk", "FCFS"), ("DynamicChunk", "LRS"), ("SpaceSharing", "LRS")],
+)
+def test_another_scheduler_and_prioritizer_are_one_live_change(scheduler: str, prioritizer: str) -> None:
+    cluster = settled(replicas=2)
+    before = {name: pod["metadata"]["uid"] for name, pod in cluster.pods().items()}
+    cluster.change(scheduler={"type": scheduler}, prioritizer={"type": prioritizer})
+    made = cluster.plan()
+    first, *others = [action for action in made.actions if isinstance(action, Apply | UpdateConfig)]
+    assert isinstance(first, Apply), "a process that starts from now on reads it"
+    live = json.loads(first.manifest["data"][names.LIVE_FILE])
+    assert (live["generation"], live["spec"]["scheduler"]["type"]) == (cluster.generation, scheduler)
+    assert {action.pod for action in others if isinstance(action, UpdateConfig)} == before.keys(), "gateways too"
+    cluster.carry_out(made)
+    assert cluster.condition("ConfigApplied")["status"] == "False", "until they say so"
+    cluster.settle()
+    assert {name: pod["metadata"]["uid"] for name, pod in cluster.pods().items()} == before
+    assert cluster.condition("ConfigApplied")["status"] == "True"
+    for process in cluster.processes.values():
+        assert process.told is not None
+        assert (process.told["scheduler"]["type"], process.told["prioritizer"]["type"]) == (scheduler, prioritizer)
+
+
+def test_another_profile_rolls_and_the_scheduler_goes_live_at_once() -> None:
+    cluster = settled(replicas=2)
+    old = cluster.revisions()
+    profile = {"type": "ConfigMap", "configMap": {"name": "times"}}
+    cluster.change(scheduler={"type": "DynamicChunk", "profile": profile}, rollout={"paused": True})
+    cluster.settle()
+    assert cluster.revisions() == old
+    assert cluster.status["pendingChange"]["fields"][0] == "spec.scheduler.profile.type"
+    assert cluster.condition("ConfigApplied")["status"] == "True"
+    for process in cluster.processes.values():
+        assert process.told is not None
+        assert (process.told["scheduler"]["type"], process.told["scheduler"]["profile"]) == (
+            "DynamicChunk",
+            {"type": "Auto"},
+        ), "the new scheduler, with the profile that it was started with"
+    cluster.change(rollout={"paused": False})
+    cluster.settle()
+    assert set(cluster.revisions().values()).isdisjoint(old.values())
+    assert cluster.condition("Ready")["status"] == "True"
 
 
 def test_a_live_change_is_not_for_what_goes() -> None:

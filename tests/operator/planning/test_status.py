@@ -70,6 +70,7 @@ def test_what_keeps_a_pod_from_running(status: Object, reason: Reason, words: st
         ((Stage("WeightDownload", 9.0, 0.43),), Reason.DOWNLOADING_WEIGHTS),
         ((Stage("WeightDownload", 9.0), Stage("WeightLoad", 1.0, 0.5)), Reason.LOADING_WEIGHTS),
         ((Stage("WeightLoad", 1.0), Stage("CollectiveInit", 1.0, 0.5)), Reason.INITIALIZING_COLLECTIVES),
+        ((Stage("WeightLoad", 1.0), Stage("Profile", 9.0, 0.43)), Reason.MEASURING_PROFILE),
         ((Stage("WeightLoad", 1.0), Stage("Warmup", 1.0, 0.5)), Reason.WARMING_UP),
     ],
 )
@@ -78,8 +79,19 @@ def test_where_a_process_is_in_its_start(stages: tuple[Stage, ...], reason: Reas
     cluster.process("llama-0-0").stages = stages
     ready = ready_of(cluster)
     assert ready["reason"] == reason
-    if reason is Reason.DOWNLOADING_WEIGHTS:
+    if reason in (Reason.DOWNLOADING_WEIGHTS, Reason.MEASURING_PROFILE):
         assert "43%" in ready["message"]
+
+
+@pytest.mark.parametrize("said", ["", "times"])
+def test_a_config_map_that_a_node_may_be_waiting_for_is_told(said: str) -> None:
+    profile = {"type": "ConfigMap", "configMap": {"name": "times"}} if said else {"type": "Auto"}
+    cluster = started(scheduler={"type": "DynamicChunk", "profile": profile})
+    pod = cluster.pods()["llama-0-0"]
+    cluster.processes.pop(pod["metadata"]["uid"])
+    pod["status"] = waiting("ContainerCreating", "")
+    message = ready_of(cluster)["message"]
+    assert message.endswith("needs the ConfigMap times with the key profile.json" if said else "image and volumes")
 
 
 @pytest.mark.parametrize(("spec", "name"), [({"replicas": 2}, "llama-1-0"), (parallel_spec(), "llama-0-1")])

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from vajra.operator.model import Report
+from vajra.operator.planning import names
 from vajra.operator.planning.faults import Ladder
 from vajra.operator.planning.groups import Group, State
 from vajra.operator.planning.pods import Pod
@@ -46,6 +47,7 @@ _STAGES: Final = {
     "WeightDownload": Reason.DOWNLOADING_WEIGHTS,
     "WeightLoad": Reason.LOADING_WEIGHTS,
     "CollectiveInit": Reason.INITIALIZING_COLLECTIVES,
+    "Profile": Reason.MEASURING_PROFILE,
     "Warmup": Reason.WARMING_UP,
 }
 
@@ -96,8 +98,15 @@ def why_pod_not_ready(pod: Pod, reports: Mapping[str, Report], gpu_resource: str
         return Blocking(Reason.STARTING, f"pod {pod.name}: its process has started and does not answer yet")
     if scheduled.get("status") == "True":
         message = f"pod {pod.name}: node {pod.node} prepares its image and volumes"
-        return Blocking(Reason.CONTAINER_CREATING, message)
+        return Blocking(Reason.CONTAINER_CREATING, message + _needed(pod))
     return Blocking(Reason.CREATING, f"pod {pod.name} has just been created")
+
+
+def _needed(pod: Pod) -> str:
+    """A ConfigMap of the user's that has to be there: a node waits for one that is not, and tells only in events."""
+    volumes = pod.manifest.get("spec", {}).get("volumes", ())
+    source = next((each for each in volumes if each["name"] == names.PROFILE), {}).get("configMap")
+    return f"; it needs the ConfigMap {source['name']} with the key {source['items'][0]['key']}" if source else ""
 
 
 def why_gateway_not_ready(pods: Iterable[Pod], reports: Mapping[str, Report], gpu_resource: str) -> Blocking:
@@ -123,6 +132,8 @@ def _starting(pod: Pod, report: Report) -> Blocking:
         return Blocking(Reason.STARTING, f"pod {pod.name} is starting{said}")
     if reason is Reason.DOWNLOADING_WEIGHTS:
         return Blocking(reason, f"pod {pod.name} downloads weights: {int(100 * stage.progress)}%")
+    if reason is Reason.MEASURING_PROFILE:
+        return Blocking(reason, f"pod {pod.name} measures execution times: {int(100 * stage.progress)}%")
     return Blocking(reason, f"pod {pod.name} is at {stage.name}")
 
 

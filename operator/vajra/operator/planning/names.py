@@ -18,11 +18,13 @@ FOLLOWER: Final = "follower"
 GATEWAY: Final = "gateway"  # a role, a component and a container
 REPLICA_COMPONENT: Final = "replica"
 WORKER: Final = "worker"  # a container
+PROFILE: Final = "profile"  # a volume
 
 CONTROL_PORT: Final = 8472
 METRICS_PORT: Final = 8473  # of gateways
 CONFIG_MOUNT: Final = "/etc/vajra"
 CACHE_MOUNT: Final = "/vajra/cache"
+PROFILE_MOUNT: Final = "/vajra/profile"
 LIVE_FILE: Final = "live.json"
 
 

@@ -8,7 +8,7 @@ operator's upgrade rolls no pods; tests hold the names of some specs fixed.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -36,18 +36,21 @@ def revision_of(spec: VajraDeploymentSpec) -> Revision:
 
 
 def recreate_part(spec: VajraDeploymentSpec) -> dict[str, Any]:
-    """The part of a spec that a revision stands for, with its defaults: a spec again."""
-    return _part(spec, Change.RECREATE)
+    """The part of a spec that a revision stands for, with its defaults: a spec again.
+
+    A union of class Live that has a field of class Recreate is there for that field, and of the default type.
+    """
+    return _merged(_part(_defaults(), _types()), _part(spec, _rows(Change.RECREATE)))
 
 
 def with_live_part(recreate: Mapping[str, Any], spec: VajraDeploymentSpec) -> dict[str, Any]:
     """A revision's spec with the live settings of another."""
-    return _merged(recreate, _part(spec, Change.LIVE))
+    return _merged(recreate, _part(spec, _rows(Change.LIVE)))
 
 
-def _part(spec: VajraDeploymentSpec, change: Change) -> dict[str, Any]:
+def _part(spec: VajraDeploymentSpec, rows: Iterable[Row]) -> dict[str, Any]:
     part: dict[str, Any] = {}
-    for row in _rows(change):
+    for row in rows:
         value = row.value(spec)
         if value is not None:
             *sections, key = row.path.split(".")[1:]
@@ -69,6 +72,14 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 @functools.cache
 def _rows(change: Change) -> tuple[Row, ...]:
     return tuple(row for row in leaves() if row.change is change)
+
+
+@functools.cache
+def _types() -> tuple[Row, ...]:
+    """Live fields without which sections that hold fields of class Recreate could not be read."""
+    fixed = [row.path for row in _rows(Change.RECREATE)]
+    required = (row for row in _rows(Change.LIVE) if row.field.required)
+    return tuple(row for row in required if any(path.startswith(row.path.rpartition(".")[0] + ".") for path in fixed))
 
 
 def _is_default(row: Row, spec: VajraDeploymentSpec) -> bool:

@@ -151,7 +151,7 @@ class ProfileSection(Union):
         advice="name the file: type HostPath",
     )
     host_path: HostPathSection | None = option(default=None)
-    config_map: ConfigMapKeySection | None = option(default=None)
+    config_map: ConfigMapKeySection | None = option(default=None, scope=Scope.CLUSTER)
 
 
 @manifest_class

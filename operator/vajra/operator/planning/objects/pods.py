@@ -12,7 +12,7 @@ from vajra.operator.planning import names
 from vajra.operator.planning.layout import Layout, layout_of
 from vajra.operator.planning.objects.owner import Owner
 from vajra.operator.planning.objects.pod_spec import container, environment, pod_spec
-from vajra.operator.planning.objects.volumes import worker_volumes
+from vajra.operator.planning.objects.volumes import profile_path, worker_volumes
 from vajra.operator.planning.pod_template import merge_template
 
 _HOST: Final = "kubernetes.io/hostname"
@@ -49,7 +49,11 @@ def replica_pod(
         settings.pull_policy,
         command,
         {"control": names.CONTROL_PORT},
-        [*environment(spec, settings.revision), *_group_environment(owner.name, layout, replica, index)],
+        [
+            *environment(spec, settings.revision),
+            *_profile_environment(spec),
+            *_group_environment(owner.name, layout, replica, index),
+        ],
     )
     worker |= {"resources": resources} if (resources := _resources(spec, layout)) else {}
     body = pod_spec(owner.name, spec, settings.drain, worker, worker_volumes(owner.name, spec))
@@ -69,6 +73,11 @@ def replica_pod(
         "metadata": {**merged["metadata"], **metadata},
         "spec": merged["spec"],
     }
+
+
+def _profile_environment(spec: VajraDeploymentSpec) -> list[dict[str, Any]]:
+    path = profile_path(spec.scheduler.profile)
+    return [] if path is None else [{"name": "VAJRA_PROFILE", "value": path}]
 
 
 def _group_environment(name: str, layout: Layout, replica: int, index: int) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The volumes of a pod: configuration, the model, the cache of downloads, scratch space, shared memory."""
+"""The volumes of a pod: configuration, the model, a profile, the cache of downloads, scratch space, shared memory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from vajra.config import VajraDeploymentSpec
 from vajra.config.spec.model import MODEL_MOUNT, ModelCacheSection, ModelSection
+from vajra.config.spec.serving import ProfileSection
 from vajra.operator.planning import names
 
 _SCRATCH_MOUNT: Final = "/tmp"
@@ -27,10 +28,18 @@ def worker_volumes(name: str, spec: VajraDeploymentSpec) -> list[Mounted]:
     return [
         _config(name),
         *_model(spec.model),
+        *_profile(spec.scheduler.profile),
         _cache(spec.model, _cache_volume(spec.model.cache)),
         _scratch(),
         _one({"name": "shared-memory", "emptyDir": size}, {"mountPath": _SHARED_MEMORY_MOUNT}),
     ]
+
+
+def profile_path(profile: ProfileSection) -> str | None:
+    """Where a profile that the spec names lies in a replica's pod."""
+    if profile.config_map is not None:
+        return f"{names.PROFILE_MOUNT}/{profile.config_map.key}"
+    return names.PROFILE_MOUNT if profile.host_path is not None else None
 
 
 def gateway_volumes(name: str, spec: VajraDeploymentSpec) -> list[Mounted]:
@@ -53,18 +62,29 @@ def _model(model: ModelSection) -> list[Mounted]:
     source = model.source
     if source.persistent_volume_claim is not None:
         claim = {"claimName": source.persistent_volume_claim.claim_name}
-        return [_read_only({"persistentVolumeClaim": claim}, MODEL_MOUNT)]
+        return [_read_only("model", {"persistentVolumeClaim": claim}, MODEL_MOUNT)]
     if source.image is not None:
         image = {"reference": source.image.reference, "pullPolicy": source.image.pull_policy}
-        return [_read_only({"image": image}, MODEL_MOUNT)]
+        return [_read_only("model", {"image": image}, MODEL_MOUNT)]
     if source.host_path is not None:
         path = source.host_path.path  # under its own name: it is what the model is called
-        return [_read_only({"hostPath": {"path": path}}, path)]
+        return [_read_only("model", {"hostPath": {"path": path}}, path)]
     return []
 
 
-def _read_only(volume: dict[str, Any], path: str) -> Mounted:
-    return _one({"name": "model", **volume}, {"mountPath": path, "readOnly": True})
+def _profile(profile: ProfileSection) -> list[Mounted]:
+    """A measured one needs no volume: it is kept in the cache."""
+    if profile.host_path is not None:
+        return [_read_only(names.PROFILE, {"hostPath": {"path": profile.host_path.path}}, names.PROFILE_MOUNT)]
+    if profile.config_map is not None:
+        key = profile.config_map.key
+        source = {"name": profile.config_map.name, "items": [{"key": key, "path": key}]}
+        return [_read_only(names.PROFILE, {"configMap": source}, names.PROFILE_MOUNT)]
+    return []
+
+
+def _read_only(name: str, volume: dict[str, Any], path: str) -> Mounted:
+    return _one({"name": name, **volume}, {"mountPath": path, "readOnly": True})
 
 
 def _cache(model: ModelSection, volume: dict[str, Any]) -> Mounted:

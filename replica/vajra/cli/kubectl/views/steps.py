@@ -40,13 +40,19 @@ STEPS: Final = {
     Reason.INSUFFICIENT_GPUS: Step(
         "free some, add nodes, or ask for fewer per pod with resources.gpusPerPod", "kubectl describe nodes"
     ),
-    Reason.CONTAINER_CREATING: Step("wait; when it lasts, kubectl describe pod names the volume", _DESCRIBE),
+    Reason.CONTAINER_CREATING: Step(
+        "wait; when it lasts, kubectl describe pod names the volume, and a ConfigMap that is not there", _DESCRIBE
+    ),
     Reason.CONTAINER_CONFIG_FAILED: Step("make what the message names", _DESCRIBE),
     Reason.IMAGE_PULL_FAILED: Step("correct spec.image, or give imagePullSecrets in podTemplate", _EDIT),
     Reason.STARTING: Step("wait; status.startup has the seconds of the last complete start", _STATUS),
     Reason.DOWNLOADING_WEIGHTS: Step("wait; a cache that lives on (model.cache) saves the next download", _STATUS),
     Reason.LOADING_WEIGHTS: Step("wait; a cache that lives on (model.cache) saves the next download", _STATUS),
     Reason.INITIALIZING_COLLECTIVES: Step("wait; a cache that lives on (model.cache) saves the next download", _STATUS),
+    Reason.MEASURING_PROFILE: Step(
+        "wait, about a minute; a cache that lives on (model.cache) or a profile that is named saves the next one",
+        _STATUS,
+    ),
     Reason.WARMING_UP: Step("wait; a cache that lives on (model.cache) saves the next download", _STATUS),
     Reason.RESTARTING_WORKERS: Step("nothing; the message and the pod's log say why it ended", _LOG),
     Reason.CRASH_LOOP: Step("read the message and the pod's log", _LOG),
