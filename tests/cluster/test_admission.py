@@ -62,6 +62,20 @@ def test_what_passes_means_the_same_to_both(admission: Admission, spec: dict[str
     assert kept == spec.get("podTemplate")
 
 
+@pytest.mark.parametrize("prioritizer", ["FCFS", "EDF", "LRS"])
+@pytest.mark.parametrize("scheduler", ["FixedChunk", "DynamicChunk", "SpaceSharing"])
+def test_every_scheduler_goes_with_every_prioritizer_but_space_sharing(
+    admission: Admission, scheduler: str, prioritizer: str
+) -> None:
+    spec = {"model": MODEL, "scheduler": {"type": scheduler}, "prioritizer": {"type": prioritizer}}
+    if scheduler == "SpaceSharing" and prioritizer != "LRS":
+        (fault,) = admission.refusal(spec).faults
+        assert (fault.path, fault.reason) == ("spec.prioritizer.type", "FieldValueInvalid")
+    else:
+        stored = admission.admitted(spec)["spec"]
+        assert (stored["scheduler"]["type"], stored["prioritizer"]["type"]) == (scheduler, prioritizer)
+
+
 @pytest.mark.parametrize(
     ("spec", "path", "message"),
     [

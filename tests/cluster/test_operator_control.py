@@ -72,6 +72,14 @@ def test_a_live_change_reaches_every_process_and_restarts_none(
         assert server.update.generation == 2
         assert json.loads(server.update.spec_json)["scheduler"]["fixedChunk"]["chunkSize"] == 512
     assert {name: item["metadata"]["uid"] for name, item in owned(kubectl).items()} == before
+    scheduler = {"type": "SpaceSharing", "fixedChunk": None}
+    kubectl.patch("vajradeployment", "llama", {"spec": {"scheduler": scheduler, "prioritizer": {"type": "LRS"}}})
+    expect_conditions(kubectl, Ready="True", ConfigApplied="True")
+    for server in servers.values():
+        assert server.update.generation == 3
+        told = json.loads(server.update.spec_json)
+        assert (told["scheduler"]["type"], told["prioritizer"]["type"]) == ("SpaceSharing", "LRS"), "in one update"
+    assert {name: item["metadata"]["uid"] for name, item in owned(kubectl).items()} == before
 
 
 def test_a_replica_that_goes_is_drained_first_and_the_one_with_the_least_work_goes(
