@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.operator.planning.cluster import Cluster, minimal_spec, parallel_spec
 
-from vajra.config import Change, changed_fields
+from vajra.config import Change, VajraDeployment, changed_fields
 from vajra.config.table import Row, leaves
 from vajra.operator.planning import plan
 from vajra.operator.planning.acceptance import accept
@@ -98,6 +99,13 @@ def test_every_scheduler_is_accepted_with_every_prioritizer(scheduler: str, prio
     spec = minimal_spec(scheduler={"type": scheduler}, prioritizer={"type": prioritizer})
     fits = scheduler != "SpaceSharing" or prioritizer == "LRS"
     assert accept("llama", spec).reason == ("Accepted" if fits else "InvalidConfig")
+
+
+@pytest.mark.parametrize("example", ["cpu", "host-path", "dynamic-chunk", "space-sharing"])
+def test_an_example_for_cpus_can_be_served(example: str) -> None:
+    path = Path(__file__).parents[3] / f"manifests/examples/{example}.yaml"
+    accepted = accept("llama", VajraDeployment.from_yaml(path).to_dict()["spec"])
+    assert accepted.deployment is not None, accepted.message
 
 
 def test_parallelism_is_for_the_pods_to_refuse() -> None:

@@ -148,7 +148,7 @@ class ProfileSection(Union):
         doc="Auto: measured where the replica runs. HostPath, ConfigMap: a profile that was written before.",
         implemented=("Auto", "HostPath"),
         in_cluster=("ConfigMap",),
-        advice="name the file: type HostPath",
+        advice="outside a cluster use HostPath with the profile's file or folder",
     )
     host_path: HostPathSection | None = option(default=None)
     config_map: ConfigMapKeySection | None = option(default=None, scope=Scope.CLUSTER)
