@@ -104,9 +104,11 @@ def why_pod_not_ready(pod: Pod, reports: Mapping[str, Report], gpu_resource: str
 
 def _needed(pod: Pod) -> str:
     """A ConfigMap of the user's that has to be there: a node waits for one that is not, and tells only in events."""
-    volumes = pod.manifest.get("spec", {}).get("volumes", ())
-    source = next((each for each in volumes if each["name"] == names.PROFILE), {}).get("configMap")
-    return f"; it needs the ConfigMap {source['name']} with the key {source['items'][0]['key']}" if source else ""
+    for volume in pod.manifest.get("spec", {}).get("volumes", ()):
+        if volume["name"] == names.PROFILE and (source := volume.get("configMap")):
+            keys = ", ".join(item["key"] for item in source.get("items", ()))
+            return f"; it needs the ConfigMap {source.get('name')} with the key {keys}"
+    return ""
 
 
 def why_gateway_not_ready(pods: Iterable[Pod], reports: Mapping[str, Report], gpu_resource: str) -> Blocking:
