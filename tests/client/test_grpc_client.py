@@ -125,7 +125,7 @@ def test_every_parameter_reaches_the_wire(server: tuple[Scripted, str]) -> None:
     params = SamplingParams(
         n=1, temperature=0.5, top_k=4, top_p=0.75, min_p=0.125, repetition_penalty=1.5, presence_penalty=0.5,
         frequency_penalty=0.25, logit_bias={5: 2.0}, seed=2**63, max_tokens=3, min_tokens=2, stop="x",
-        stop_token_ids=[4], ignore_eos=True, logprobs=0, detokenize=False,
+        stop_token_ids=[4], ignore_eos=True, logprobs=0, detokenize=False, ttft_target_seconds=0.25,
     )  # fmt: skip
     with VajraClient(address) as client:
         client.generate([1, 2], params)
@@ -141,6 +141,7 @@ def test_every_parameter_reaches_the_wire(server: tuple[Scripted, str]) -> None:
         max_tokens=3, min_tokens=2, stop=["x"], stop_token_ids=[4], ignore_eos=True
     )
     assert chat.output == pb.OutputOptions(token_ids_only=True, logprobs=0)
+    assert chat.ttft_target == duration_pb2.Duration(nanos=250_000_000)
 
 
 def test_unavailable_before_any_delta_is_tried_again(server: tuple[Scripted, str]) -> None:
@@ -225,6 +226,8 @@ def test_closing_a_stream_cancels_the_request(server: tuple[Scripted, str]) -> N
         ("max_tokens", SamplingParams(max_tokens=-2)),
         ("seed", SamplingParams(seed=2**64)),
         ("stop", SamplingParams(stop="\ud800")),
+        ("ttft_target_seconds", SamplingParams(ttft_target_seconds=float("inf"))),
+        ("ttft_target_seconds", SamplingParams(ttft_target_seconds=1e300)),
     ],
 )
 def test_what_the_wire_cannot_hold_is_refused_by_name(name: str, params: SamplingParams) -> None:

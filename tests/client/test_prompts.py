@@ -112,6 +112,7 @@ async def test_the_async_client_refuses_at_the_call() -> None:
         ("stop", ["a", 1], "stop is ['a', 1]; it must be text or a list of texts"),
         ("stop_token_ids", 3, "stop_token_ids is 3; it must be a list of token ids"),
         ("logit_bias", {"a": 1.0}, "logit_bias is {'a': 1.0}; it must be a mapping of token ids to numbers"),
+        ("ttft_target_seconds", "1", "ttft_target_seconds is '1'; it must be a number, or None"),
         ("detokenize", 0, "detokenize is 0; it must be True or False"),
     ],
 )

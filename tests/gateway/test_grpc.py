@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
@@ -124,6 +125,9 @@ FAULTS: list[tuple[pb.GenerateRequest, str, str]] = [
     (request(stopping=pb.StoppingParams(stop=["x"] * 17)), "stopping.stop", "at most 16"),
     (request(stopping=pb.StoppingParams(stop_token_ids=[VOCABULARY])), "stopping.stop_token_ids", "token ids"),
     (request(stopping=pb.StoppingParams(stop_token_ids=[1] * 257)), "stopping.stop_token_ids", "at most 256"),
+    (request(ttft_target=Duration()), "ttft_target", "is 0 seconds; it must be in (0, 86400]"),
+    (request(ttft_target=Duration(seconds=-1)), "ttft_target", "is -1"),
+    (request(ttft_target=Duration(seconds=86400, nanos=999999999)), "ttft_target", "(0, 86400]"),
     (request(request_id="x" * 257), "request_id", "256 bytes"),
     (request(output=pb.OutputOptions(logprobs=100)), "output.logprobs", "0 to 20"),
     (

@@ -16,7 +16,7 @@ Prompt = str | Sequence[int] | Sequence[Message]
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingParams:
-    """How tokens are chosen, when to stop and what comes back. None takes the model's default.
+    """How tokens are chosen, when to stop, what comes back and how soon. None takes the model's default.
 
     A value of the wrong type raises `InvalidRequestError` with its name here; one out of range does where the request
     is served, which knows the model.
@@ -39,6 +39,7 @@ class SamplingParams:
     ignore_eos: bool = False  # go on after the model's end-of-sequence token
     logprobs: int | None = None  # of each chosen token and of this many alternatives
     detokenize: bool = True  # False: token ids only
+    ttft_target_seconds: float | None = None  # when the first token is due, from arrival: EDF and LRS go by it
 
     def __post_init__(self) -> None:
         for names, allowed, fits in _TYPES:
@@ -90,7 +91,10 @@ _OPTIONAL: Final = frozenset(name for name, kind in SamplingParams.__annotations
 _TYPES: Final = (
     (("n", "top_k", "seed", "max_tokens", "min_tokens", "logprobs"), "a whole number", _is_whole),
     (
-        ("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty"),
+        (
+            *("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty"),
+            "ttft_target_seconds",
+        ),
         "a number",
         _is_number,
     ),

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from google.protobuf.duration_pb2 import Duration
+
 from vajra.client.errors import InvalidRequestError
 from vajra.client.params import Prompt, SamplingParams, checked_sampling
 from vajra.client.prompts import checked_prompt
@@ -47,6 +49,7 @@ def to_request(
     _set("stop", params.stop_strings, request.stopping.stop.extend)
     _set("stop_token_ids", params.stop_token_ids, request.stopping.stop_token_ids.extend)
     _set("logprobs", params.logprobs, partial(setattr, request.output, "logprobs"))
+    _set("ttft_target_seconds", params.ttft_target_seconds, partial(_set_duration, request.ttft_target))
     request.stopping.ignore_eos = params.ignore_eos
     request.output.token_ids_only = not params.detokenize
     return request
@@ -69,8 +72,12 @@ def _set(name: str, value: Any, put: Callable[[Any], object]) -> None:
         return
     try:
         put(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidRequestError(f"{name}={value!r}: {error}") from None
+
+
+def _set_duration(duration: Duration, seconds: float) -> None:
+    duration.FromNanoseconds(round(seconds * 1e9))
 
 
 def to_delta(response: pb.GenerateResponse) -> Delta:

@@ -71,7 +71,7 @@ class Admission:
         stream: DeltaStream,
     ) -> list[Choice]:
         """One choice per continuation, indexed from `first_index`, each with a seed of its own."""
-        params = admitted.params
+        params, target = admitted.params, admitted.params.ttft_target_seconds
         seed = draw_seed() if params.seed is None else params.seed
         stop_ids = frozenset(params.stop_token_ids) | (frozenset() if params.ignore_eos else self._eos)
 
@@ -97,6 +97,7 @@ class Admission:
                 seed=choice_seed(seed, i),
                 arrival=arrival,
                 deadline=deadline,
+                ttft_target=None if target is None else arrival + target,
                 output=output(first_index + i),
                 stream=stream,
             )

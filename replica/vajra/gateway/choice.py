@@ -37,6 +37,7 @@ class Choice:
     seed: int
     arrival: float  # on the loop's clock
     deadline: float | None
+    ttft_target: float | None  # when its first token is due
     output: ChoiceOutput
     stream: DeltaStream
     granted: asyncio.Future[ReplicaLink] | None = None  # while it waits in the queue
@@ -89,6 +90,7 @@ class Choice:
             # A stop string ends the sequence from here, so its tokens are looked at as they come.
             merge_seconds=0.0 if params.stream or params.stop else _MERGE_SECONDS,
             age_seconds=max(0.0, now - self.arrival),
+            ttft_target_seconds=None if self.ttft_target is None else self.ttft_target - now,
         )
 
     def accept(self, response: dispatch_pb2.RunResponse) -> bool:

@@ -171,6 +171,7 @@ class Dispatcher:
             len(choice.prompt),
             choice.arrival,
             deadline=choice.deadline,
+            ttft_target=choice.ttft_target,
             payload=choice,
         )
         self._queue.put(request, resumed=True)  # the bound has been kept by `check_room`

@@ -57,6 +57,7 @@ _PATHS = {
     **{name: f"stopping.{name}" for name in ("max_tokens", "min_tokens", "stop", "stop_token_ids", "ignore_eos")},
     "logprobs": "output.logprobs",
     "detokenize": "output.token_ids_only",
+    "ttft_target_seconds": "ttft_target",
 }
 _PROMPTS = {"text": "text", "token_ids": "token_ids.ids", "chat": "chat.messages"}
 # By the prompt that is set.
@@ -153,6 +154,7 @@ def to_request(request: pb.GenerateRequest, time_remaining: float | None) -> Gen
         ignore_eos=stopping.ignore_eos,
         logprobs=output.logprobs if output.HasField("logprobs") else None,
         detokenize=not output.token_ids_only,
+        ttft_target_seconds=_seconds(request.ttft_target) if request.HasField("ttft_target") else None,
         # A client without a deadline shows as one that is absurdly far away.
         timeout_seconds=time_remaining if time_remaining is not None and time_remaining < 1e8 else None,
     )
@@ -196,6 +198,10 @@ def _usage(usage: Usage) -> pb.Usage:
         failovers=usage.failovers,
         inexact=usage.inexact,
     )
+
+
+def _seconds(duration: Duration) -> float:
+    return float(duration.seconds + duration.nanos / 1e9)
 
 
 def _duration(seconds: float) -> Duration:

@@ -45,6 +45,7 @@ class GenerateRequestData:
     logprobs: int | None = None  # of each token and of so many alternatives; None: none
     detokenize: bool = True  # False: ids only, and stop strings are refused
     timeout_seconds: float | None = None  # for the whole of it, from now
+    ttft_target_seconds: float | None = None  # until the first token, from now; what the prioritizer chooses
     stream: bool = True  # False: nobody looks at deltas, so they may come late and merged
     names: FieldNames = field(default_factory=FieldNames, compare=False)  # what messages call these fields
 

@@ -17,6 +17,7 @@ MAX_STOP_LENGTH = 1024  # characters
 MAX_STOP_TOKEN_IDS = 256
 MAX_LOGIT_BIAS = 1024
 MAX_REQUEST_ID = 256  # bytes
+MAX_TTFT_TARGET = 86400.0  # seconds
 _SEEDS = 1 << 64
 _MIN_TEMPERATURE = 2.0**-20  # beside 0: about 1e-6
 
@@ -54,6 +55,7 @@ class Params:
     logprobs: int | None
     detokenize: bool
     stream: bool
+    ttft_target_seconds: float | None
 
 
 def validate(request: GenerateRequestData, model: ModelInfo) -> Params:
@@ -87,6 +89,7 @@ def validate(request: GenerateRequestData, model: ModelInfo) -> Params:
         logprobs=logprobs,
         detokenize=request.detokenize,
         stream=request.stream,
+        ttft_target_seconds=_ttft_target(request.ttft_target_seconds, names("ttft_target_seconds")),
     )
 
 
@@ -126,6 +129,12 @@ def _number(field: str, value: float | None, name: str) -> float:
     if field == "temperature" and 0 < value < _MIN_TEMPERATURE:
         raise InvalidRequest(f"{name} is {value:g}; use 0 for greedy, or at least 1e-6", name)
     return float(value)
+
+
+def _ttft_target(seconds: float | None, name: str) -> float | None:
+    if seconds is not None and not 0 < seconds <= MAX_TTFT_TARGET:
+        raise InvalidRequest(f"{name} is {seconds:g} seconds; it must be in (0, {MAX_TTFT_TARGET:g}]", name)
+    return seconds
 
 
 def _integer(name: str, value: int, low: int, high: int | None) -> int:

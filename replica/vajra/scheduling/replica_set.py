@@ -29,7 +29,7 @@ class QueuedRequest:
     num_prompt_tokens: int
     arrival: float
     deadline: float | None = None  # the whole request is worth nothing after it
-    ttft_target: float | None = None
+    ttft_target: float | None = None  # when the first token is due, if the request says so
     tenant: str = ""
     payload: Any = None  # the caller's own
     excluded: frozenset[Hashable] = frozenset()  # replicas that must not get it

@@ -12,6 +12,7 @@ SHARED = (
     *("temperature", "top_p", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "user"),
     # Not OpenAI's, but common among servers of open models:
     *("top_k", "min_p", "repetition_penalty", "min_tokens", "ignore_eos", "stop_token_ids"),
+    "ttft_target_seconds",  # of this server alone
 )
 
 
@@ -24,7 +25,10 @@ def read_sampling(fields: Fields) -> dict[str, Any]:
             "send one of them",
             "max_tokens",
         )
-    numbers = ("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
+    numbers = (
+        *("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty"),
+        "ttft_target_seconds",
+    )
     fields.string("user")  # names the caller's user: nothing to do, but it must be well-formed
     return {
         "stream": fields.boolean("stream"),
