@@ -125,7 +125,8 @@ def test_every_parameter_reaches_the_wire(server: tuple[Scripted, str]) -> None:
     params = SamplingParams(
         n=1, temperature=0.5, top_k=4, top_p=0.75, min_p=0.125, repetition_penalty=1.5, presence_penalty=0.5,
         frequency_penalty=0.25, logit_bias={5: 2.0}, seed=2**63, max_tokens=3, min_tokens=2, stop="x",
-        stop_token_ids=[4], ignore_eos=True, logprobs=0, detokenize=False, ttft_target_seconds=0.25,
+        stop_token_ids=[4], ignore_eos=True, logprobs=0, detokenize=False, ledger=True,
+        ttft_target_seconds=0.25,
     )  # fmt: skip
     with VajraClient(address) as client:
         client.generate([1, 2], params)
@@ -140,7 +141,7 @@ def test_every_parameter_reaches_the_wire(server: tuple[Scripted, str]) -> None:
     assert chat.stopping == pb.StoppingParams(
         max_tokens=3, min_tokens=2, stop=["x"], stop_token_ids=[4], ignore_eos=True
     )
-    assert chat.output == pb.OutputOptions(token_ids_only=True, logprobs=0)
+    assert chat.output == pb.OutputOptions(token_ids_only=True, logprobs=0, ledger=True)
     assert chat.ttft_target == duration_pb2.Duration(nanos=250_000_000)
 
 

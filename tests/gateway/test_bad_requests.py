@@ -91,6 +91,7 @@ COMPLETION_FAULTS: list[tuple[dict[str, Any], str, str]] = [
     ({"min_tokens": MAX_MODEL_LEN}, "min_tokens", "leaves room for"),
     ({"prompt": ["x"] * 9, "n": 128}, "n", "in several requests"),
     ({"user": 1}, "user", "a string"),
+    ({"ledger": "yes"}, "ledger", "true or false"),
     ({"ttft_target_seconds": 0}, "ttft_target_seconds", "is 0 seconds; it must be in (0, 86400]"),
     ({"ttft_target_seconds": -1}, "ttft_target_seconds", "(0, 86400]"),
     ({"ttft_target_seconds": 1e6}, "ttft_target_seconds", "(0, 86400]"),

@@ -32,10 +32,12 @@ if TYPE_CHECKING:
         SamplingParams,
     )
     from vajra.client.results import (
+        Ahead,
         Completion,
         Delta,
         GenerationResult,
         ModelInfo,
+        Stay,
         TokenLogprob,
         Usage,
     )
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "LLM": "llm",
+    "Ahead": "results",
     "AsyncVajraClient": "grpc_client",
     "AuthenticationError": "errors",
     "Completion": "results",
@@ -60,6 +63,7 @@ _HOMES = {
     "RetryPolicy": "retry",
     "SamplingParams": "params",
     "ServerFaultError": "errors",
+    "Stay": "results",
     "TokenLogprob": "results",
     "UnavailableError": "errors",
     "UnknownModelError": "errors",
@@ -69,6 +73,7 @@ _HOMES = {
 }
 __all__ = [
     "LLM",
+    "Ahead",
     "AsyncVajraClient",
     "AuthenticationError",
     "Completion",
@@ -84,6 +89,7 @@ __all__ = [
     "RetryPolicy",
     "SamplingParams",
     "ServerFaultError",
+    "Stay",
     "TokenLogprob",
     "UnavailableError",
     "UnknownModelError",

@@ -136,6 +136,7 @@ def to_delta(delta: wire.Delta) -> Delta:
         finish_reason=delta.finish_reason.value if delta.finish_reason else None,
         matched_stop=delta.matched_stop,
         usage=Usage(**dataclasses.asdict(delta.usage)) if delta.usage else None,
+        ledger=delta.ledger,
     )
 
 

@@ -39,6 +39,7 @@ class SamplingParams:
     ignore_eos: bool = False  # go on after the model's end-of-sequence token
     logprobs: int | None = None  # of each chosen token and of this many alternatives
     detokenize: bool = True  # False: token ids only
+    ledger: bool = False  # say where the time went, and why
     ttft_target_seconds: float | None = None  # when the first token is due, from arrival: EDF and LRS go by it
 
     def __post_init__(self) -> None:
@@ -98,7 +99,7 @@ _TYPES: Final = (
         "a number",
         _is_number,
     ),
-    (("ignore_eos", "detokenize"), "True or False", lambda value: isinstance(value, bool)),
+    (("ignore_eos", "detokenize", "ledger"), "True or False", lambda value: isinstance(value, bool)),
     (("stop",), "text or a list of texts", _is_text_or_list_of_it),
     (("stop_token_ids",), "a list of token ids", _is_list_of_whole),
     (("logit_bias",), "a mapping of token ids to numbers", _is_bias),

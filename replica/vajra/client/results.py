@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from vajra.client.params import Prompt
+from vajra.gateway.ledger import Ahead as Ahead
+from vajra.gateway.ledger import Stay as Stay
 
 FinishReason = Literal["stop", "length", "aborted"]
 
@@ -43,6 +45,7 @@ class Delta:
     finish_reason: FinishReason | None = None
     matched_stop: str | int | None = None  # the stop string or token id that ended it
     usage: Usage | None = None
+    ledger: tuple[Stay, ...] = ()  # with the last, if asked for: where the time went
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class Completion:
     finish_reason: FinishReason
     matched_stop: str | int | None
     usage: Usage
+    ledger: tuple[Stay, ...] = ()  # if asked for: one for each replica that had it
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,4 +135,5 @@ def _join(deltas: list[Delta]) -> Completion:
         finish_reason=last.finish_reason,
         matched_stop=last.matched_stop,
         usage=last.usage,
+        ledger=last.ledger,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -11,7 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from vajra.client.errors import InvalidRequestError
 from vajra.client.params import Prompt, SamplingParams, checked_sampling
 from vajra.client.prompts import checked_prompt
-from vajra.client.results import Delta, FinishReason, ModelInfo, TokenLogprob, Usage
+from vajra.client.results import Ahead, Delta, FinishReason, ModelInfo, Stay, TokenLogprob, Usage
 from vajra.inference.v1 import inference_pb2 as pb
 
 _FINISH: dict[int, FinishReason] = {
@@ -52,6 +53,7 @@ def to_request(
     _set("ttft_target_seconds", params.ttft_target_seconds, partial(_set_duration, request.ttft_target))
     request.stopping.ignore_eos = params.ignore_eos
     request.output.token_ids_only = not params.detokenize
+    request.output.ledger = params.ledger
     return request
 
 
@@ -93,6 +95,7 @@ def to_delta(response: pb.GenerateResponse) -> Delta:
         finish_reason=_FINISH[finish.reason] if finish else None,
         matched_stop=getattr(finish, stop) if stop else None,
         usage=_usage(finish.usage) if finish else None,
+        ledger=tuple(map(_stay, finish.ledger.stays)) if finish else (),
     )
 
 
@@ -106,6 +109,16 @@ def _usage(usage: pb.Usage) -> Usage:
         failovers=usage.failovers,
         inexact=usage.inexact,
     )
+
+
+def _stay(stay: pb.Stay) -> Stay:
+    values = {f.name: getattr(stay, f.name) for f in dataclasses.fields(Stay)}
+    for name in ("queue_ahead", "ahead"):
+        values[name] = tuple(Ahead(ahead.request_id, ahead.times) for ahead in values[name])
+    for name in ("predicted_prefill_seconds", "slack_seconds_at_first_token"):
+        values[name] = values[name] if stay.HasField(name) else None
+    values |= {"chunks": tuple(stay.chunks), "blocked": dict(stay.blocked), "queue_blocked": dict(stay.queue_blocked)}
+    return Stay(**values)
 
 
 def to_model(response: pb.GetModelResponse) -> ModelInfo:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vajra.dispatch.v1 import dispatch_pb2
+from vajra.gateway.ledger import MOST_NAMED, Stay, ahead_of
 from vajra.gateway.output import ChoiceOutput
 from vajra.gateway.request import Delta, FinishReason, TokenLogprob, Usage
 from vajra.gateway.stream import DeltaStream
 from vajra.gateway.validation import Params
 from vajra.inference.v1 import inference_pb2
+from vajra.scheduling import AheadCounts, Blocked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +43,11 @@ class Choice:
     output: ChoiceOutput
     stream: DeltaStream
     granted: asyncio.Future[ReplicaLink] | None = None  # while it waits in the queue
+    waiting_since: float = 0.0
+    queue_blocked: dict[Blocked, int] = field(default_factory=dict)
+    queue_ahead: AheadCounts = field(default_factory=AheadCounts)
+    stay: Stay | None = None  # the one under way
+    stays: list[Stay] = field(default_factory=list)  # those that ended
     attempts: int = 0  # Run streams opened
     dispatched: float = 0.0  # when the last one was
     first_dispatched: float | None = None
@@ -60,6 +67,28 @@ class Choice:
     def num_tokens(self) -> int:
         """Tokens that need KV blocks when it starts or resumes."""
         return len(self.prompt) + len(self.output.token_ids)
+
+    def __post_init__(self) -> None:
+        self.waiting_since = self.arrival
+
+    def begin_stay(self, now: float) -> None:
+        """A replica has room for it."""
+        self.stay = Stay(
+            queue_seconds=now - self.waiting_since,
+            queue_blocked={reason.value: count for reason, count in self.queue_blocked.items()},
+            queue_ahead=ahead_of(self.queue_ahead.most(MOST_NAMED)),
+        )
+
+    def refused(self) -> None:
+        """The replica has not taken it after all: the wait goes on."""
+        self.stay = None
+
+    def end_stay(self, now: float) -> None:
+        """It waits again, unless it never ceased to."""
+        if self.stay is not None:
+            self.stays.append(self.stay)
+            self.stay, self.waiting_since = None, now
+            self.queue_blocked, self.queue_ahead = {}, AheadCounts()
 
     def run_request(self, now: float) -> dispatch_pb2.RunRequest:
         """The sequence, new or resumed. Every attempt has an id of its own: a cancelled one may linger."""
@@ -87,6 +116,7 @@ class Choice:
                 ignore_eos=params.ignore_eos,
             ),
             logprobs=params.logprobs,
+            ledger=params.ledger,
             # A stop string ends the sequence from here, so its tokens are looked at as they come.
             merge_seconds=0.0 if params.stream or params.stop else _MERGE_SECONDS,
             age_seconds=max(0.0, now - self.arrival),
@@ -104,10 +134,13 @@ class Choice:
         delta = self.output.push(ids, logprobs)
         if delta.token_ids:
             self.fruitless = 0
+        if response.HasField("so_far"):
+            self._tell(response.so_far, partial=True)
         finish = response.finish if response.HasField("finish") else None
         moves = finish is not None and finish.reason == inference_pb2.FINISH_REASON_ABORTED
         if finish is not None:
             self._account(finish, moves=moves)
+            self._tell(finish, partial=False)
         if finish is not None and not moves:
             self._close(delta, _REASONS[finish.reason])
         elif isinstance(self.output.matched_stop, str):  # only this side sees stop strings
@@ -135,11 +168,17 @@ class Choice:
             self.queue_time = self.dispatched - self.arrival + finish.queue_seconds
             self.prefill_time = finish.prefill_seconds
 
+    def _tell(self, finish: dispatch_pb2.RunFinish, *, partial: bool) -> None:
+        if self.stay is not None:
+            self.stay = self.stay.told(finish, partial=partial)
+
     def _close(self, delta: Delta, reason: FinishReason) -> None:
         delta.text += self.output.flush()
         delta.finish_reason = self.finish_reason = reason
         delta.matched_stop = self.output.matched_stop
         delta.usage = self.usage = self._usage()
+        if self.params.ledger:
+            delta.ledger = (*self.stays, self.stay) if self.stay is not None else tuple(self.stays)
         self.stream.push(delta)
 
     def _usage(self) -> Usage:

@@ -154,6 +154,7 @@ class Dispatcher:
                     self._dispatch()
                 if choice.close_if_complete():
                     return
+                choice.end_stay(self._clock())
                 self._enqueue(choice)
         except RequestError as error:
             choice.stream.fail(error)
@@ -173,6 +174,8 @@ class Dispatcher:
             deadline=choice.deadline,
             ttft_target=choice.ttft_target,
             payload=choice,
+            blocked=choice.queue_blocked,
+            ahead=choice.queue_ahead,
         )
         self._queue.put(request, resumed=True)  # the bound has been kept by `check_room`
         self._waiting[choice.sequence_id] = choice
@@ -207,6 +210,7 @@ class Dispatcher:
     async def _follow(self, choice: Choice, link: ReplicaLink) -> bool:
         """One Run stream. True when the choice has ended, False when it has to go on elsewhere."""
         now = choice.dispatched = self._clock()
+        choice.begin_stay(now)
         if choice.first_dispatched is None:
             choice.first_dispatched = now
         resumed = bool(choice.output.token_ids)
@@ -253,6 +257,7 @@ class Dispatcher:
         if code is grpc.StatusCode.ABORTED:  # its verdict on this very sequence, in whatever state it is itself
             raise InternalError(details)
         if _not_taken(error):
+            choice.refused()
             self._out_of_use(link)
         elif code in _LOST or link.state is not ReplicaState.SERVING:
             self._replica_failed(choice, link, details)

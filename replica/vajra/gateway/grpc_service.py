@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hmac
 import math
@@ -26,6 +27,7 @@ from vajra.gateway.errors import (
 )
 from vajra.gateway.field_names import FieldNames
 from vajra.gateway.gateway import Gateway
+from vajra.gateway.ledger import Stay
 from vajra.gateway.request import Chat, Delta, FinishReason, GenerateRequestData, Prompt, Usage
 from vajra.inference.v1 import inference_pb2 as pb
 
@@ -154,6 +156,7 @@ def to_request(request: pb.GenerateRequest, time_remaining: float | None) -> Gen
         ignore_eos=stopping.ignore_eos,
         logprobs=output.logprobs if output.HasField("logprobs") else None,
         detokenize=not output.token_ids_only,
+        ledger=output.ledger,
         ttft_target_seconds=_seconds(request.ttft_target) if request.HasField("ttft_target") else None,
         # A client without a deadline shows as one that is absurdly far away.
         timeout_seconds=time_remaining if time_remaining is not None and time_remaining < 1e8 else None,
@@ -181,6 +184,8 @@ def to_response(request_id: str, delta: Delta) -> pb.GenerateResponse:
     if delta.finish_reason is not None and delta.usage is not None:
         response.finish.reason = _REASONS[delta.finish_reason]
         response.finish.usage.CopyFrom(_usage(delta.usage))
+        if delta.ledger:
+            response.finish.ledger.stays.extend(_stay(stay) for stay in delta.ledger)
         if isinstance(delta.matched_stop, str):
             response.finish.stop = delta.matched_stop
         elif delta.matched_stop is not None:
@@ -198,6 +203,13 @@ def _usage(usage: Usage) -> pb.Usage:
         failovers=usage.failovers,
         inexact=usage.inexact,
     )
+
+
+def _stay(stay: Stay) -> pb.Stay:
+    values = {field.name: getattr(stay, field.name) for field in dataclasses.fields(stay)}
+    for name in ("queue_ahead", "ahead"):
+        values[name] = [pb.Ahead(request_id=ahead.request_id, times=ahead.times) for ahead in values[name]]
+    return pb.Stay(**values)
 
 
 def _seconds(duration: Duration) -> float:

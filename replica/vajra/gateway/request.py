@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 from vajra.gateway.field_names import FieldNames
+from vajra.gateway.ledger import Stay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,7 @@ class GenerateRequestData:
     ignore_eos: bool = False
     logprobs: int | None = None  # of each token and of so many alternatives; None: none
     detokenize: bool = True  # False: ids only, and stop strings are refused
+    ledger: bool = False  # whether to say where the time went
     timeout_seconds: float | None = None  # for the whole of it, from now
     ttft_target_seconds: float | None = None  # until the first token, from now; what the prioritizer chooses
     stream: bool = True  # False: nobody looks at deltas, so they may come late and merged
@@ -82,7 +84,8 @@ class Usage:
 
 @dataclass(slots=True)
 class Delta:
-    """What is new since the previous delta of the same choice; `finish_reason` and `usage` come with the last.
+    """What is new since the previous delta of the same choice; `finish_reason`, `usage` and `ledger` come with the
+    last.
 
     `index` counts choices over all prompts opened together: prompt i of requests with n choices starts at i · n.
     """
@@ -94,6 +97,7 @@ class Delta:
     finish_reason: FinishReason | None = None
     matched_stop: str | int | None = None  # the stop string, or the stop token's id
     usage: Usage | None = None
+    ledger: tuple[Stay, ...] = ()  # with the last, if asked for
 
     def merge(self, later: Delta) -> None:
         """Appends a later delta of the same choice."""
@@ -101,6 +105,7 @@ class Delta:
         self.token_ids += later.token_ids
         self.logprobs += later.logprobs
         self.finish_reason, self.matched_stop, self.usage = later.finish_reason, later.matched_stop, later.usage
+        self.ledger = later.ledger
 
 
 @dataclass(frozen=True, kw_only=True)

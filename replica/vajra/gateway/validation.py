@@ -54,6 +54,7 @@ class Params:
     ignore_eos: bool
     logprobs: int | None
     detokenize: bool
+    ledger: bool
     stream: bool
     ttft_target_seconds: float | None
 
@@ -88,6 +89,7 @@ def validate(request: GenerateRequestData, model: ModelInfo) -> Params:
         ignore_eos=request.ignore_eos,
         logprobs=logprobs,
         detokenize=request.detokenize,
+        ledger=request.ledger,
         stream=request.stream,
         ttft_target_seconds=_ttft_target(request.ttft_target_seconds, names("ttft_target_seconds")),
     )

@@ -232,6 +232,8 @@ class LLMBaseReplicaController:
         ledger = running.sequence.ledger
         if ledger.first_token is None:
             ledger.first_token = now
+            if running.params.ledger:
+                running.stream.tell(running.account(now))
         if not running.stream.push(token.token_id, logprob_message(token), now):
             self.release(running)
         elif token.finish:

@@ -36,24 +36,28 @@ class Running:
 
     def finish(self, reason: inference_pb2.FinishReason, stop_token_id: int | None, now: float) -> None:
         """The stream's last word: why, and the times and misfortunes of its ledger."""
+        account = self.account(now)
+        account.reason = reason
+        if reason == inference_pb2.FINISH_REASON_STOP and stop_token_id is not None:
+            account.stop_token_id = stop_token_id
+        self.stream.finish(account)
+
+    def account(self, now: float) -> dispatch_pb2.RunFinish:
+        """What has become of it so far, without a reason."""
         ledger = self.sequence.ledger
         first_scheduled = ledger.first_scheduled if ledger.first_scheduled is not None else now
         first_token = ledger.first_token if ledger.first_token is not None else now
-        self.stream.finish(
-            dispatch_pb2.RunFinish(
-                reason=reason,
-                stop_token_id=stop_token_id if reason == inference_pb2.FINISH_REASON_STOP else None,
-                queue_seconds=first_scheduled - self.received,
-                prefill_seconds=max(0.0, first_token - first_scheduled),
-                preemptions=ledger.preemptions,
-                failovers=ledger.failovers,
-                ledger=dispatch_pb2.Ledger(
-                    batches=ledger.batches,
-                    chunks=ledger.chunks,
-                    blocked={reason.value: count for reason, count in ledger.blocked.items()},
-                    discarded=ledger.discarded,
-                ),
-            )
+        return dispatch_pb2.RunFinish(
+            queue_seconds=first_scheduled - self.received,
+            prefill_seconds=max(0.0, first_token - first_scheduled),
+            preemptions=ledger.preemptions,
+            failovers=ledger.failovers,
+            ledger=dispatch_pb2.Ledger(
+                batches=ledger.batches,
+                chunks=ledger.chunks,
+                blocked={reason.value: count for reason, count in ledger.blocked.items()},
+                discarded=ledger.discarded,
+            ),
         )
 
 

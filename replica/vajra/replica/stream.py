@@ -48,6 +48,7 @@ class TokenStream:
     def __init__(self, limits: StreamLimits) -> None:
         self._limits = limits
         self._delta = _Delta()
+        self._so_far: dispatch_pb2.RunFinish | None = None
         self._finish: dispatch_pb2.RunFinish | None = None
         self._wake = asyncio.Event()
         self._closed = asyncio.Event()
@@ -78,6 +79,10 @@ class TokenStream:
         self._wake.set()
         return True
 
+    def tell(self, so_far: dispatch_pb2.RunFinish) -> None:
+        """Sends with the next token what has become of the sequence so far."""
+        self._so_far = so_far
+
     def finish(self, finish: dispatch_pb2.RunFinish) -> None:
         """The last word; tokens pushed before still go out."""
         self._finish = finish
@@ -106,4 +111,7 @@ class TokenStream:
             if self._delta.token_ids or self._finish is not None:
                 break
         delta, self._delta = self._delta, _Delta()
-        return dispatch_pb2.RunResponse(token_ids=delta.token_ids, logprobs=delta.logprobs, finish=self._finish)
+        so_far, self._so_far = self._so_far, None
+        return dispatch_pb2.RunResponse(
+            token_ids=delta.token_ids, logprobs=delta.logprobs, finish=self._finish, so_far=so_far
+        )

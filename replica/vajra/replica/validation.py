@@ -25,6 +25,7 @@ class RunParams:
     sampling: dict[str, Any]
     age_seconds: float
     ttft_target_seconds: float | None
+    ledger: bool  # whether to tell it with the first token
 
 
 # field: (lowest, lowest allowed itself?, highest)
@@ -67,7 +68,15 @@ def check_run(request: dispatch_pb2.RunRequest, model: Ready) -> RunParams:
         "logprobs": request.logprobs if request.HasField("logprobs") else None,
     }
     target = request.ttft_target_seconds if request.HasField("ttft_target_seconds") else None
-    return RunParams(token_ids, request.num_prompt_tokens, max_tokens, sampling, request.age_seconds, target)
+    return RunParams(
+        token_ids,
+        request.num_prompt_tokens,
+        max_tokens,
+        sampling,
+        age_seconds=request.age_seconds,
+        ttft_target_seconds=target,
+        ledger=request.ledger,
+    )
 
 
 def _check_tokens(

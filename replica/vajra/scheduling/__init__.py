@@ -1,5 +1,6 @@
 """Scheduling policy, pure: no I/O, no clock (time is a parameter), no engine. The same code runs in simulation."""
 
+from vajra.scheduling.ahead import AheadCounts
 from vajra.scheduling.alone import chunk_alone
 from vajra.scheduling.batch import Batch, BatchItem, Chunk, Room
 from vajra.scheduling.blocks import BlockManager, IntegrityError, OutOfBlocks
@@ -23,6 +24,7 @@ from vajra.scheduling.sequence import Blocked, Ledger, Sequence, SequenceState
 from vajra.scheduling.space_sharing import SpaceSharing
 
 __all__ = [
+    "AheadCounts",
     "Batch",
     "BatchItem",
     "BatchTime",

@@ -7,6 +7,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from vajra.scheduling.ahead import AheadCounts
 from vajra.scheduling.batch import Room
 from vajra.scheduling.prioritizer import Prioritizer
 from vajra.scheduling.sequence import Blocked
@@ -34,6 +35,7 @@ class QueuedRequest:
     payload: Any = None  # the caller's own
     excluded: frozenset[Hashable] = frozenset()  # replicas that must not get it
     blocked: dict[Blocked, int] = field(default_factory=dict)  # dispatches that left it out, by reason
+    ahead: AheadCounts = field(default_factory=AheadCounts)  # whom these bound
 
     @property
     def processed(self) -> int:
@@ -175,14 +177,17 @@ class ReplicaSetQueue:
             return []
         key = self._prioritizer.key
         bound: list[tuple[QueuedRequest, Hashable]] = []
+        left_out: list[QueuedRequest] = []
         oldest_blocked: float | None = None
         for request in sorted(self._queue.values(), key=lambda r: (key(r, now), r.arrival)):
             if oldest_blocked is not None and request.arrival >= oldest_blocked:
                 _block(request, Blocked.ORDER)
+                left_out.append(request)
                 continue
             replica, obstacle = self._choose(request)
             if replica is None:
                 _block(request, obstacle)
+                left_out.append(request)
                 if obstacle is Blocked.MEMORY:
                     oldest_blocked = request.arrival
                 continue
@@ -190,6 +195,9 @@ class ReplicaSetQueue:
             self._prioritizer.served(request, prefill=request.num_tokens)
             self._replicas[replica].unseen[request.request_id] = request.num_tokens
             bound.append((request, replica))
+        for request in left_out:
+            for other, _ in bound:
+                request.ahead.note(str(other.request_id))
         return bound
 
     def _choose(self, request: QueuedRequest) -> tuple[Hashable | None, Blocked]:

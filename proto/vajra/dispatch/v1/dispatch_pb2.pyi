@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RunRequest(_message.Message):
-    __slots__ = ("sequence_id", "token_ids", "num_prompt_tokens", "sampling", "stopping", "logprobs", "age_seconds", "ttft_target_seconds", "merge_seconds")
+    __slots__ = ("sequence_id", "token_ids", "num_prompt_tokens", "sampling", "stopping", "logprobs", "age_seconds", "ttft_target_seconds", "merge_seconds", "ledger")
     SEQUENCE_ID_FIELD_NUMBER: _ClassVar[int]
     TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
     NUM_PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -18,6 +18,7 @@ class RunRequest(_message.Message):
     AGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     TTFT_TARGET_SECONDS_FIELD_NUMBER: _ClassVar[int]
     MERGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    LEDGER_FIELD_NUMBER: _ClassVar[int]
     sequence_id: str
     token_ids: _containers.RepeatedScalarFieldContainer[int]
     num_prompt_tokens: int
@@ -27,17 +28,20 @@ class RunRequest(_message.Message):
     age_seconds: float
     ttft_target_seconds: float
     merge_seconds: float
-    def __init__(self, sequence_id: _Optional[str] = ..., token_ids: _Optional[_Iterable[int]] = ..., num_prompt_tokens: _Optional[int] = ..., sampling: _Optional[_Union[_inference_pb2.SamplingParams, _Mapping]] = ..., stopping: _Optional[_Union[_inference_pb2.StoppingParams, _Mapping]] = ..., logprobs: _Optional[int] = ..., age_seconds: _Optional[float] = ..., ttft_target_seconds: _Optional[float] = ..., merge_seconds: _Optional[float] = ...) -> None: ...
+    ledger: bool
+    def __init__(self, sequence_id: _Optional[str] = ..., token_ids: _Optional[_Iterable[int]] = ..., num_prompt_tokens: _Optional[int] = ..., sampling: _Optional[_Union[_inference_pb2.SamplingParams, _Mapping]] = ..., stopping: _Optional[_Union[_inference_pb2.StoppingParams, _Mapping]] = ..., logprobs: _Optional[int] = ..., age_seconds: _Optional[float] = ..., ttft_target_seconds: _Optional[float] = ..., merge_seconds: _Optional[float] = ..., ledger: _Optional[bool] = ...) -> None: ...
 
 class RunResponse(_message.Message):
-    __slots__ = ("token_ids", "logprobs", "finish")
+    __slots__ = ("token_ids", "logprobs", "finish", "so_far")
     TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
     LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     FINISH_FIELD_NUMBER: _ClassVar[int]
+    SO_FAR_FIELD_NUMBER: _ClassVar[int]
     token_ids: _containers.RepeatedScalarFieldContainer[int]
     logprobs: _containers.RepeatedCompositeFieldContainer[_inference_pb2.TokenLogprob]
     finish: RunFinish
-    def __init__(self, token_ids: _Optional[_Iterable[int]] = ..., logprobs: _Optional[_Iterable[_Union[_inference_pb2.TokenLogprob, _Mapping]]] = ..., finish: _Optional[_Union[RunFinish, _Mapping]] = ...) -> None: ...
+    so_far: RunFinish
+    def __init__(self, token_ids: _Optional[_Iterable[int]] = ..., logprobs: _Optional[_Iterable[_Union[_inference_pb2.TokenLogprob, _Mapping]]] = ..., finish: _Optional[_Union[RunFinish, _Mapping]] = ..., so_far: _Optional[_Union[RunFinish, _Mapping]] = ...) -> None: ...
 
 class RunFinish(_message.Message):
     __slots__ = ("reason", "stop_token_id", "queue_seconds", "prefill_seconds", "preemptions", "failovers", "ledger")
@@ -58,7 +62,7 @@ class RunFinish(_message.Message):
     def __init__(self, reason: _Optional[_Union[_inference_pb2.FinishReason, str]] = ..., stop_token_id: _Optional[int] = ..., queue_seconds: _Optional[float] = ..., prefill_seconds: _Optional[float] = ..., preemptions: _Optional[int] = ..., failovers: _Optional[int] = ..., ledger: _Optional[_Union[Ledger, _Mapping]] = ...) -> None: ...
 
 class Ledger(_message.Message):
-    __slots__ = ("batches", "chunks", "blocked", "discarded")
+    __slots__ = ("batches", "chunks", "blocked", "discarded", "ahead", "predicted_prefill_seconds", "slack_seconds_at_first_token")
     class BlockedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -70,11 +74,25 @@ class Ledger(_message.Message):
     CHUNKS_FIELD_NUMBER: _ClassVar[int]
     BLOCKED_FIELD_NUMBER: _ClassVar[int]
     DISCARDED_FIELD_NUMBER: _ClassVar[int]
+    AHEAD_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_PREFILL_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    SLACK_SECONDS_AT_FIRST_TOKEN_FIELD_NUMBER: _ClassVar[int]
     batches: int
     chunks: _containers.RepeatedScalarFieldContainer[int]
     blocked: _containers.ScalarMap[str, int]
     discarded: int
-    def __init__(self, batches: _Optional[int] = ..., chunks: _Optional[_Iterable[int]] = ..., blocked: _Optional[_Mapping[str, int]] = ..., discarded: _Optional[int] = ...) -> None: ...
+    ahead: _containers.RepeatedCompositeFieldContainer[Ahead]
+    predicted_prefill_seconds: float
+    slack_seconds_at_first_token: float
+    def __init__(self, batches: _Optional[int] = ..., chunks: _Optional[_Iterable[int]] = ..., blocked: _Optional[_Mapping[str, int]] = ..., discarded: _Optional[int] = ..., ahead: _Optional[_Iterable[_Union[Ahead, _Mapping]]] = ..., predicted_prefill_seconds: _Optional[float] = ..., slack_seconds_at_first_token: _Optional[float] = ...) -> None: ...
+
+class Ahead(_message.Message):
+    __slots__ = ("sequence_id", "batches")
+    SEQUENCE_ID_FIELD_NUMBER: _ClassVar[int]
+    BATCHES_FIELD_NUMBER: _ClassVar[int]
+    sequence_id: str
+    batches: int
+    def __init__(self, sequence_id: _Optional[str] = ..., batches: _Optional[int] = ...) -> None: ...
 
 class WatchRoomRequest(_message.Message):
     __slots__ = ()

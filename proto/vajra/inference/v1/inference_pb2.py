@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"vajra/inference/v1/inference.proto\x12\x12vajra.inference.v1\x1a\x1egoogle/protobuf/duration.proto\"\xfa\x02\n\x0fGenerateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x04text\x18\x03 \x01(\tH\x00\x12\x31\n\ttoken_ids\x18\x04 \x01(\x0b\x32\x1c.vajra.inference.v1.TokenIdsH\x00\x12(\n\x04\x63hat\x18\x05 \x01(\x0b\x32\x18.vajra.inference.v1.ChatH\x00\x12\x34\n\x08sampling\x18\x06 \x01(\x0b\x32\".vajra.inference.v1.SamplingParams\x12\x34\n\x08stopping\x18\x07 \x01(\x0b\x32\".vajra.inference.v1.StoppingParams\x12\x31\n\x06output\x18\x08 \x01(\x0b\x32!.vajra.inference.v1.OutputOptions\x12.\n\x0bttft_target\x18\t \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\n\x06prompt\"\x17\n\x08TokenIds\x12\x0b\n\x03ids\x18\x01 \x03(\r\"9\n\x04\x43hat\x12\x31\n\x08messages\x18\x01 \x03(\x0b\x32\x1f.vajra.inference.v1.ChatMessage\",\n\x0b\x43hatMessage\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"\xe1\x03\n\x0eSamplingParams\x12\x18\n\x0btemperature\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\x12\n\x05top_p\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12\x12\n\x05top_k\x18\x03 \x01(\rH\x02\x88\x01\x01\x12\x12\n\x05min_p\x18\x04 \x01(\x02H\x03\x88\x01\x01\x12\x1f\n\x12repetition_penalty\x18\x05 \x01(\x02H\x04\x88\x01\x01\x12\x1d\n\x10presence_penalty\x18\x06 \x01(\x02H\x05\x88\x01\x01\x12\x1e\n\x11\x66requency_penalty\x18\x07 \x01(\x02H\x06\x88\x01\x01\x12\x45\n\nlogit_bias\x18\x08 \x03(\x0b\x32\x31.vajra.inference.v1.SamplingParams.LogitBiasEntry\x12\x11\n\x04seed\x18\t \x01(\x04H\x07\x88\x01\x01\x12\x0e\n\x01n\x18\n \x01(\rH\x08\x88\x01\x01\x1a\x30\n\x0eLogitBiasEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x08\n\x06_top_kB\x08\n\x06_min_pB\x15\n\x13_repetition_penaltyB\x13\n\x11_presence_penaltyB\x14\n\x12_frequency_penaltyB\x07\n\x05_seedB\x04\n\x02_n\"\x9a\x01\n\x0eStoppingParams\x12\x17\n\nmax_tokens\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x17\n\nmin_tokens\x18\x02 \x01(\rH\x01\x88\x01\x01\x12\x0c\n\x04stop\x18\x03 \x03(\t\x12\x16\n\x0estop_token_ids\x18\x04 \x03(\r\x12\x12\n\nignore_eos\x18\x05 \x01(\x08\x42\r\n\x0b_max_tokensB\r\n\x0b_min_tokens\"K\n\rOutputOptions\x12\x16\n\x0etoken_ids_only\x18\x01 \x01(\x08\x12\x15\n\x08logprobs\x18\x02 \x01(\rH\x00\x88\x01\x01\x42\x0b\n\t_logprobs\"\xb6\x01\n\x10GenerateResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\x11\n\ttoken_ids\x18\x03 \x03(\r\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x32\n\x08logprobs\x18\x05 \x03(\x0b\x32 .vajra.inference.v1.TokenLogprob\x12*\n\x06\x66inish\x18\x06 \x01(\x0b\x32\x1a.vajra.inference.v1.Finish\"V\n\x0cTokenLogprob\x12\x0f\n\x07logprob\x18\x01 \x01(\x02\x12\x35\n\x0c\x61lternatives\x18\x02 \x03(\x0b\x32\x1f.vajra.inference.v1.Alternative\"0\n\x0b\x41lternative\x12\x10\n\x08token_id\x18\x01 \x01(\r\x12\x0f\n\x07logprob\x18\x02 \x01(\x02\"\x9d\x01\n\x06\x46inish\x12\x30\n\x06reason\x18\x01 \x01(\x0e\x32 .vajra.inference.v1.FinishReason\x12\x0e\n\x04stop\x18\x02 \x01(\tH\x00\x12\x17\n\rstop_token_id\x18\x03 \x01(\rH\x00\x12(\n\x05usage\x18\x04 \x01(\x0b\x32\x19.vajra.inference.v1.UsageB\x0e\n\x0cmatched_stop\"\xd2\x01\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\r\x12-\n\nqueue_time\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cprefill_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0bpreemptions\x18\x05 \x01(\r\x12\x11\n\tfailovers\x18\x06 \x01(\r\x12\x0f\n\x07inexact\x18\x07 \x01(\x08\"\x11\n\x0fGetModelRequest\"\xa0\x01\n\x10GetModelResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x1a\n\x12max_context_tokens\x18\x02 \x01(\r\x12\x12\n\nvocab_size\x18\x03 \x01(\r\x12\x15\n\reos_token_ids\x18\x04 \x03(\r\x12\x12\n\nnum_layers\x18\x05 \x01(\r\x12\r\n\x05\x64type\x18\x06 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x07 \x01(\t*z\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x19\n\x15\x46INISH_REASON_ABORTED\x10\x03\x32\xc2\x01\n\x10InferenceService\x12W\n\x08Generate\x12#.vajra.inference.v1.GenerateRequest\x1a$.vajra.inference.v1.GenerateResponse0\x01\x12U\n\x08GetModel\x12#.vajra.inference.v1.GetModelRequest\x1a$.vajra.inference.v1.GetModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"vajra/inference/v1/inference.proto\x12\x12vajra.inference.v1\x1a\x1egoogle/protobuf/duration.proto\"\xfa\x02\n\x0fGenerateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x04text\x18\x03 \x01(\tH\x00\x12\x31\n\ttoken_ids\x18\x04 \x01(\x0b\x32\x1c.vajra.inference.v1.TokenIdsH\x00\x12(\n\x04\x63hat\x18\x05 \x01(\x0b\x32\x18.vajra.inference.v1.ChatH\x00\x12\x34\n\x08sampling\x18\x06 \x01(\x0b\x32\".vajra.inference.v1.SamplingParams\x12\x34\n\x08stopping\x18\x07 \x01(\x0b\x32\".vajra.inference.v1.StoppingParams\x12\x31\n\x06output\x18\x08 \x01(\x0b\x32!.vajra.inference.v1.OutputOptions\x12.\n\x0bttft_target\x18\t \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\n\x06prompt\"\x17\n\x08TokenIds\x12\x0b\n\x03ids\x18\x01 \x03(\r\"9\n\x04\x43hat\x12\x31\n\x08messages\x18\x01 \x03(\x0b\x32\x1f.vajra.inference.v1.ChatMessage\",\n\x0b\x43hatMessage\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"\xe1\x03\n\x0eSamplingParams\x12\x18\n\x0btemperature\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\x12\n\x05top_p\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12\x12\n\x05top_k\x18\x03 \x01(\rH\x02\x88\x01\x01\x12\x12\n\x05min_p\x18\x04 \x01(\x02H\x03\x88\x01\x01\x12\x1f\n\x12repetition_penalty\x18\x05 \x01(\x02H\x04\x88\x01\x01\x12\x1d\n\x10presence_penalty\x18\x06 \x01(\x02H\x05\x88\x01\x01\x12\x1e\n\x11\x66requency_penalty\x18\x07 \x01(\x02H\x06\x88\x01\x01\x12\x45\n\nlogit_bias\x18\x08 \x03(\x0b\x32\x31.vajra.inference.v1.SamplingParams.LogitBiasEntry\x12\x11\n\x04seed\x18\t \x01(\x04H\x07\x88\x01\x01\x12\x0e\n\x01n\x18\n \x01(\rH\x08\x88\x01\x01\x1a\x30\n\x0eLogitBiasEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x08\n\x06_top_kB\x08\n\x06_min_pB\x15\n\x13_repetition_penaltyB\x13\n\x11_presence_penaltyB\x14\n\x12_frequency_penaltyB\x07\n\x05_seedB\x04\n\x02_n\"\x9a\x01\n\x0eStoppingParams\x12\x17\n\nmax_tokens\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x17\n\nmin_tokens\x18\x02 \x01(\rH\x01\x88\x01\x01\x12\x0c\n\x04stop\x18\x03 \x03(\t\x12\x16\n\x0estop_token_ids\x18\x04 \x03(\r\x12\x12\n\nignore_eos\x18\x05 \x01(\x08\x42\r\n\x0b_max_tokensB\r\n\x0b_min_tokens\"[\n\rOutputOptions\x12\x16\n\x0etoken_ids_only\x18\x01 \x01(\x08\x12\x15\n\x08logprobs\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x0e\n\x06ledger\x18\x03 \x01(\x08\x42\x0b\n\t_logprobs\"\xb6\x01\n\x10GenerateResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\x11\n\ttoken_ids\x18\x03 \x03(\r\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x32\n\x08logprobs\x18\x05 \x03(\x0b\x32 .vajra.inference.v1.TokenLogprob\x12*\n\x06\x66inish\x18\x06 \x01(\x0b\x32\x1a.vajra.inference.v1.Finish\"V\n\x0cTokenLogprob\x12\x0f\n\x07logprob\x18\x01 \x01(\x02\x12\x35\n\x0c\x61lternatives\x18\x02 \x03(\x0b\x32\x1f.vajra.inference.v1.Alternative\"0\n\x0b\x41lternative\x12\x10\n\x08token_id\x18\x01 \x01(\r\x12\x0f\n\x07logprob\x18\x02 \x01(\x02\"\xc9\x01\n\x06\x46inish\x12\x30\n\x06reason\x18\x01 \x01(\x0e\x32 .vajra.inference.v1.FinishReason\x12\x0e\n\x04stop\x18\x02 \x01(\tH\x00\x12\x17\n\rstop_token_id\x18\x03 \x01(\rH\x00\x12(\n\x05usage\x18\x04 \x01(\x0b\x32\x19.vajra.inference.v1.Usage\x12*\n\x06ledger\x18\x05 \x01(\x0b\x32\x1a.vajra.inference.v1.LedgerB\x0e\n\x0cmatched_stop\"1\n\x06Ledger\x12\'\n\x05stays\x18\x01 \x03(\x0b\x32\x18.vajra.inference.v1.Stay\"\x89\x05\n\x04Stay\x12\x15\n\rqueue_seconds\x18\x01 \x01(\x01\x12\x41\n\rqueue_blocked\x18\x02 \x03(\x0b\x32*.vajra.inference.v1.Stay.QueueBlockedEntry\x12.\n\x0bqueue_ahead\x18\x03 \x03(\x0b\x32\x19.vajra.inference.v1.Ahead\x12\x14\n\x0cwait_seconds\x18\x04 \x01(\x01\x12\x17\n\x0fprefill_seconds\x18\x05 \x01(\x01\x12\x36\n\x07\x62locked\x18\x06 \x03(\x0b\x32%.vajra.inference.v1.Stay.BlockedEntry\x12(\n\x05\x61head\x18\x07 \x03(\x0b\x32\x19.vajra.inference.v1.Ahead\x12\x0e\n\x06\x63hunks\x18\x08 \x03(\r\x12\x0f\n\x07\x62\x61tches\x18\t \x01(\r\x12\x13\n\x0bpreemptions\x18\n \x01(\r\x12\x15\n\rworker_losses\x18\x0b \x01(\r\x12\x11\n\tdiscarded\x18\x0c \x01(\r\x12&\n\x19predicted_prefill_seconds\x18\r \x01(\x01H\x00\x88\x01\x01\x12)\n\x1cslack_seconds_at_first_token\x18\x0e \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07partial\x18\x0f \x01(\x08\x1a\x33\n\x11QueueBlockedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\x1a.\n\x0c\x42lockedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\x42\x1c\n\x1a_predicted_prefill_secondsB\x1f\n\x1d_slack_seconds_at_first_token\"*\n\x05\x41head\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05times\x18\x02 \x01(\r\"\xd2\x01\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\r\x12-\n\nqueue_time\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cprefill_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0bpreemptions\x18\x05 \x01(\r\x12\x11\n\tfailovers\x18\x06 \x01(\r\x12\x0f\n\x07inexact\x18\x07 \x01(\x08\"\x11\n\x0fGetModelRequest\"\xa0\x01\n\x10GetModelResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x1a\n\x12max_context_tokens\x18\x02 \x01(\r\x12\x12\n\nvocab_size\x18\x03 \x01(\r\x12\x15\n\reos_token_ids\x18\x04 \x03(\r\x12\x12\n\nnum_layers\x18\x05 \x01(\r\x12\r\n\x05\x64type\x18\x06 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x07 \x01(\t*z\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x19\n\x15\x46INISH_REASON_ABORTED\x10\x03\x32\xc2\x01\n\x10InferenceService\x12W\n\x08Generate\x12#.vajra.inference.v1.GenerateRequest\x1a$.vajra.inference.v1.GenerateResponse0\x01\x12U\n\x08GetModel\x12#.vajra.inference.v1.GetModelRequest\x1a$.vajra.inference.v1.GetModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,8 +34,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SAMPLINGPARAMS_LOGITBIASENTRY']._loaded_options = None
   _globals['_SAMPLINGPARAMS_LOGITBIASENTRY']._serialized_options = b'8\001'
-  _globals['_FINISHREASON']._serialized_start=2197
-  _globals['_FINISHREASON']._serialized_end=2319
+  _globals['_STAY_QUEUEBLOCKEDENTRY']._loaded_options = None
+  _globals['_STAY_QUEUEBLOCKEDENTRY']._serialized_options = b'8\001'
+  _globals['_STAY_BLOCKEDENTRY']._loaded_options = None
+  _globals['_STAY_BLOCKEDENTRY']._serialized_options = b'8\001'
+  _globals['_FINISHREASON']._serialized_start=3004
+  _globals['_FINISHREASON']._serialized_end=3126
   _globals['_GENERATEREQUEST']._serialized_start=91
   _globals['_GENERATEREQUEST']._serialized_end=469
   _globals['_TOKENIDS']._serialized_start=471
@@ -51,21 +55,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STOPPINGPARAMS']._serialized_start=1086
   _globals['_STOPPINGPARAMS']._serialized_end=1240
   _globals['_OUTPUTOPTIONS']._serialized_start=1242
-  _globals['_OUTPUTOPTIONS']._serialized_end=1317
-  _globals['_GENERATERESPONSE']._serialized_start=1320
-  _globals['_GENERATERESPONSE']._serialized_end=1502
-  _globals['_TOKENLOGPROB']._serialized_start=1504
-  _globals['_TOKENLOGPROB']._serialized_end=1590
-  _globals['_ALTERNATIVE']._serialized_start=1592
-  _globals['_ALTERNATIVE']._serialized_end=1640
-  _globals['_FINISH']._serialized_start=1643
-  _globals['_FINISH']._serialized_end=1800
-  _globals['_USAGE']._serialized_start=1803
-  _globals['_USAGE']._serialized_end=2013
-  _globals['_GETMODELREQUEST']._serialized_start=2015
-  _globals['_GETMODELREQUEST']._serialized_end=2032
-  _globals['_GETMODELRESPONSE']._serialized_start=2035
-  _globals['_GETMODELRESPONSE']._serialized_end=2195
-  _globals['_INFERENCESERVICE']._serialized_start=2322
-  _globals['_INFERENCESERVICE']._serialized_end=2516
+  _globals['_OUTPUTOPTIONS']._serialized_end=1333
+  _globals['_GENERATERESPONSE']._serialized_start=1336
+  _globals['_GENERATERESPONSE']._serialized_end=1518
+  _globals['_TOKENLOGPROB']._serialized_start=1520
+  _globals['_TOKENLOGPROB']._serialized_end=1606
+  _globals['_ALTERNATIVE']._serialized_start=1608
+  _globals['_ALTERNATIVE']._serialized_end=1656
+  _globals['_FINISH']._serialized_start=1659
+  _globals['_FINISH']._serialized_end=1860
+  _globals['_LEDGER']._serialized_start=1862
+  _globals['_LEDGER']._serialized_end=1911
+  _globals['_STAY']._serialized_start=1914
+  _globals['_STAY']._serialized_end=2563
+  _globals['_STAY_QUEUEBLOCKEDENTRY']._serialized_start=2401
+  _globals['_STAY_QUEUEBLOCKEDENTRY']._serialized_end=2452
+  _globals['_STAY_BLOCKEDENTRY']._serialized_start=2454
+  _globals['_STAY_BLOCKEDENTRY']._serialized_end=2500
+  _globals['_AHEAD']._serialized_start=2565
+  _globals['_AHEAD']._serialized_end=2607
+  _globals['_USAGE']._serialized_start=2610
+  _globals['_USAGE']._serialized_end=2820
+  _globals['_GETMODELREQUEST']._serialized_start=2822
+  _globals['_GETMODELREQUEST']._serialized_end=2839
+  _globals['_GETMODELRESPONSE']._serialized_start=2842
+  _globals['_GETMODELRESPONSE']._serialized_end=3002
+  _globals['_INFERENCESERVICE']._serialized_start=3129
+  _globals['_INFERENCESERVICE']._serialized_end=3323
 # @@protoc_insertion_point(module_scope)

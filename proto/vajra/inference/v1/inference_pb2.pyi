@@ -109,12 +109,14 @@ class StoppingParams(_message.Message):
     def __init__(self, max_tokens: _Optional[int] = ..., min_tokens: _Optional[int] = ..., stop: _Optional[_Iterable[str]] = ..., stop_token_ids: _Optional[_Iterable[int]] = ..., ignore_eos: _Optional[bool] = ...) -> None: ...
 
 class OutputOptions(_message.Message):
-    __slots__ = ("token_ids_only", "logprobs")
+    __slots__ = ("token_ids_only", "logprobs", "ledger")
     TOKEN_IDS_ONLY_FIELD_NUMBER: _ClassVar[int]
     LOGPROBS_FIELD_NUMBER: _ClassVar[int]
+    LEDGER_FIELD_NUMBER: _ClassVar[int]
     token_ids_only: bool
     logprobs: int
-    def __init__(self, token_ids_only: _Optional[bool] = ..., logprobs: _Optional[int] = ...) -> None: ...
+    ledger: bool
+    def __init__(self, token_ids_only: _Optional[bool] = ..., logprobs: _Optional[int] = ..., ledger: _Optional[bool] = ...) -> None: ...
 
 class GenerateResponse(_message.Message):
     __slots__ = ("request_id", "index", "token_ids", "text", "logprobs", "finish")
@@ -149,16 +151,80 @@ class Alternative(_message.Message):
     def __init__(self, token_id: _Optional[int] = ..., logprob: _Optional[float] = ...) -> None: ...
 
 class Finish(_message.Message):
-    __slots__ = ("reason", "stop", "stop_token_id", "usage")
+    __slots__ = ("reason", "stop", "stop_token_id", "usage", "ledger")
     REASON_FIELD_NUMBER: _ClassVar[int]
     STOP_FIELD_NUMBER: _ClassVar[int]
     STOP_TOKEN_ID_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
+    LEDGER_FIELD_NUMBER: _ClassVar[int]
     reason: FinishReason
     stop: str
     stop_token_id: int
     usage: Usage
-    def __init__(self, reason: _Optional[_Union[FinishReason, str]] = ..., stop: _Optional[str] = ..., stop_token_id: _Optional[int] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ...) -> None: ...
+    ledger: Ledger
+    def __init__(self, reason: _Optional[_Union[FinishReason, str]] = ..., stop: _Optional[str] = ..., stop_token_id: _Optional[int] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., ledger: _Optional[_Union[Ledger, _Mapping]] = ...) -> None: ...
+
+class Ledger(_message.Message):
+    __slots__ = ("stays",)
+    STAYS_FIELD_NUMBER: _ClassVar[int]
+    stays: _containers.RepeatedCompositeFieldContainer[Stay]
+    def __init__(self, stays: _Optional[_Iterable[_Union[Stay, _Mapping]]] = ...) -> None: ...
+
+class Stay(_message.Message):
+    __slots__ = ("queue_seconds", "queue_blocked", "queue_ahead", "wait_seconds", "prefill_seconds", "blocked", "ahead", "chunks", "batches", "preemptions", "worker_losses", "discarded", "predicted_prefill_seconds", "slack_seconds_at_first_token", "partial")
+    class QueueBlockedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class BlockedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    QUEUE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_BLOCKED_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_AHEAD_FIELD_NUMBER: _ClassVar[int]
+    WAIT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    PREFILL_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    BLOCKED_FIELD_NUMBER: _ClassVar[int]
+    AHEAD_FIELD_NUMBER: _ClassVar[int]
+    CHUNKS_FIELD_NUMBER: _ClassVar[int]
+    BATCHES_FIELD_NUMBER: _ClassVar[int]
+    PREEMPTIONS_FIELD_NUMBER: _ClassVar[int]
+    WORKER_LOSSES_FIELD_NUMBER: _ClassVar[int]
+    DISCARDED_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_PREFILL_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    SLACK_SECONDS_AT_FIRST_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_FIELD_NUMBER: _ClassVar[int]
+    queue_seconds: float
+    queue_blocked: _containers.ScalarMap[str, int]
+    queue_ahead: _containers.RepeatedCompositeFieldContainer[Ahead]
+    wait_seconds: float
+    prefill_seconds: float
+    blocked: _containers.ScalarMap[str, int]
+    ahead: _containers.RepeatedCompositeFieldContainer[Ahead]
+    chunks: _containers.RepeatedScalarFieldContainer[int]
+    batches: int
+    preemptions: int
+    worker_losses: int
+    discarded: int
+    predicted_prefill_seconds: float
+    slack_seconds_at_first_token: float
+    partial: bool
+    def __init__(self, queue_seconds: _Optional[float] = ..., queue_blocked: _Optional[_Mapping[str, int]] = ..., queue_ahead: _Optional[_Iterable[_Union[Ahead, _Mapping]]] = ..., wait_seconds: _Optional[float] = ..., prefill_seconds: _Optional[float] = ..., blocked: _Optional[_Mapping[str, int]] = ..., ahead: _Optional[_Iterable[_Union[Ahead, _Mapping]]] = ..., chunks: _Optional[_Iterable[int]] = ..., batches: _Optional[int] = ..., preemptions: _Optional[int] = ..., worker_losses: _Optional[int] = ..., discarded: _Optional[int] = ..., predicted_prefill_seconds: _Optional[float] = ..., slack_seconds_at_first_token: _Optional[float] = ..., partial: _Optional[bool] = ...) -> None: ...
+
+class Ahead(_message.Message):
+    __slots__ = ("request_id", "times")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    TIMES_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    times: int
+    def __init__(self, request_id: _Optional[str] = ..., times: _Optional[int] = ...) -> None: ...
 
 class Usage(_message.Message):
     __slots__ = ("prompt_tokens", "completion_tokens", "queue_time", "prefill_time", "preemptions", "failovers", "inexact")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from vajra.gateway.request import Delta, Usage
@@ -45,13 +45,13 @@ class Answer(abc.ABC):
         usages = {delta.index: delta.usage for delta in ordered}
         return {
             **self._head(self.object),
-            "choices": [self.choice(delta) for delta in ordered],
+            "choices": [self.choice(delta) | _ledger(delta) for delta in ordered],
             "usage": self._usage(usages),
         }
 
     def chunk(self, delta: Delta) -> dict[str, Any]:
         """One event of a stream."""
-        event = {**self._head(self.chunk_object), "choices": [self.chunk_choice(delta)]}
+        event = {**self._head(self.chunk_object), "choices": [self.chunk_choice(delta) | _ledger(delta)]}
         if self.envelope.include_usage:
             event["usage"] = None
         return event
@@ -78,3 +78,10 @@ class Answer(abc.ABC):
         if any(usage.inexact for usage in known.values()):
             counts["inexact"] = True  # a resume crossed numerics fingerprints
         return counts
+
+
+def _ledger(delta: Delta) -> dict[str, Any]:
+    """With a choice's end, where it was asked for."""
+    if not delta.ledger:
+        return {}
+    return {"ledger": [{k: v for k, v in asdict(stay).items() if v is not None} for stay in delta.ledger]}

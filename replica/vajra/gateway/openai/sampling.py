@@ -12,7 +12,7 @@ SHARED = (
     *("temperature", "top_p", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "user"),
     # Not OpenAI's, but common among servers of open models:
     *("top_k", "min_p", "repetition_penalty", "min_tokens", "ignore_eos", "stop_token_ids"),
-    "ttft_target_seconds",  # of this server alone
+    *("ttft_target_seconds", "ledger"),  # of this server alone
 )
 
 
@@ -40,6 +40,7 @@ def read_sampling(fields: Fields) -> dict[str, Any]:
         "stop": _stop(fields),
         "stop_token_ids": _stop_token_ids(fields),
         "ignore_eos": fields.boolean("ignore_eos"),
+        "ledger": fields.boolean("ledger"),
     }
 
 

@@ -9,6 +9,7 @@ import socket
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -113,10 +114,11 @@ class HttpServer:
             raise InvalidRequest("this model has no tokenizer, so it answers in token ids, over gRPC only")
         _check_content_type(request)
         requests, stream, include_usage = read(parse_json(await _body(request)))
-        generation = await self._gateway.open(requests)
+        name = f"{prefix}-{uuid.uuid4().hex}"
+        generation = await self._gateway.open(_named(requests, name))
         try:
             envelope = Envelope(
-                id=f"{prefix}-{uuid.uuid4().hex}",
+                id=name,
                 created=int(time.time()),
                 model=model.name,
                 logprobs=requests[0].logprobs is not None,
@@ -181,6 +183,12 @@ class HttpServer:
                 message = "the API key is missing or wrong; send the header 'Authorization: Bearer KEY'"
                 return error_response(HttpError(401, "invalid_request_error", "invalid_api_key", message))
         return await handler(request)
+
+
+def _named(requests: list[GenerateRequestData], name: str) -> list[GenerateRequestData]:
+    """Under the answer's id, as a ledger names them; of several prompts with a number behind it."""
+    ids = [name] if len(requests) == 1 else [f"{name}/{i}" for i in range(len(requests))]
+    return [replace(request, request_id=request_id) for request, request_id in zip(requests, ids, strict=True)]
 
 
 def _check_content_type(request: web.Request) -> None:
