@@ -35,6 +35,12 @@ def generate(
     stop: Annotated[list[str] | None, typer.Option(help="Text that ends an answer; may be repeated.")] = None,
     logprobs: Annotated[int | None, typer.Option(help="Log-probabilities of so many alternatives.")] = None,
     ignore_eos: Annotated[bool, typer.Option("--ignore-eos", help="Go on after the end of sequence.")] = False,
+    ttft_target: Annotated[
+        float | None, typer.Option(help="Seconds within which an answer should begin; for EDF and LRS.")
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say on stderr where each answer's time went; with -o json: its ledger.")
+    ] = False,
     output: FormatOption = Format.text,
 ) -> None:
     """Continue prompts, without a server.
@@ -46,6 +52,7 @@ def generate(
     Examples:
       vajra generate "The capital of France is" --max-tokens 8
       vajra generate --file prompts.txt -o json > answers.jsonl
+      vajra generate "The capital of France is" --explain
     """
     from vajra.cli.generation import GenerateOptions, run_command
     from vajra.client import SamplingParams
@@ -69,6 +76,8 @@ def generate(
             stop=stop or (),
             logprobs=logprobs,
             ignore_eos=ignore_eos,
+            ttft_target_seconds=ttft_target,
+            ledger=explain,
         ),
         output,
     )

@@ -12,6 +12,7 @@ from vajra.cli.deployment import read_deployment
 from vajra.cli.errors import USAGE, CommandError
 from vajra.cli.output import Format, print_json, progress_bars
 from vajra.client import LLM, GenerationResult, Prompt, SamplingParams
+from vajra.client.explanation import explain
 from vajra.client.prompts import checked_prompt
 
 
@@ -40,11 +41,16 @@ def run_command(options: GenerateOptions, sampling: SamplingParams, output: Form
             else:
                 for completion in result.completions:
                     print(completion.text)
+                    if completion.ledger:
+                        print(explain(completion.ledger), file=sys.stderr)
 
 
 def to_json(result: GenerationResult) -> dict[str, Any]:
     """One result as JSON's types."""
     choices = [asdict(completion) for completion in result.completions]
+    for choice in choices:
+        if not choice["ledger"]:
+            del choice["ledger"]
     return {"prompt": result.prompt, "choices": choices}
 
 
