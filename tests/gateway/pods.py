@@ -125,7 +125,7 @@ class Pods:
         self._pods.append(pod := Pod(process, address))
         return pod
 
-    async def gateway(self, *hosts: str, hosts_file: Path | None = None) -> Gateway:
+    async def gateway(self, *hosts: str, hosts_file: Path | None = None, **environment: str) -> Gateway:
         """A gateway over replicas at these hosts; clients are answered. `hosts_file` is its own /etc/hosts (needs
         root)."""
         command = [sys.executable, "-m", "vajra.gateway", "--config-dir", str(self._folder)]
@@ -134,7 +134,8 @@ class Pods:
         if hosts_file is not None:
             script = 'mount --bind "$0" /etc/hosts && exec "$@"'
             command = [*_OWN_MOUNTS, "sh", "-c", script, str(hosts_file), *command]
-        process = await asyncio.create_subprocess_exec(*command, env=self._environment, stdout=asyncio.subprocess.PIPE)
+        environment = self._environment | environment
+        process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.PIPE)
         assert process.stdout is not None
         line = (await process.stdout.readline()).decode()
         assert line, f"the gateway exited with status {await process.wait()}"

@@ -18,6 +18,7 @@ from tests.gateway.harness import Server, manifest
 
 from vajra.config import VajraDeployment
 from vajra.gateway import Gateway
+from vajra.gateway.api_keys import ApiKeys
 from vajra.gateway.listener import listen
 from vajra.gateway.openai.server import HttpServer
 from vajra.inference.v1 import inference_pb2 as pb
@@ -141,7 +142,7 @@ async def test_a_fault_of_our_own_and_a_body_that_breaks_down(
     gateway = Broken(VajraDeployment.from_dict(manifest(checkpoint)))
     await gateway.start()
     with listen("127.0.0.1", 0, "--port") as listener:
-        face = HttpServer(gateway, listener, None)
+        face = HttpServer(gateway, listener, ApiKeys())
         await face.start()
         endpoint = "{}:{}".format(*listener.getsockname()[:2])
         try:

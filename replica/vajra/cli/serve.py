@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,6 +25,10 @@ def serve(
     ] = None,
     api_key: Annotated[
         str | None, typer.Option(envvar="VAJRA_API_KEY", help="Ask every client for this bearer token.")
+    ] = None,
+    api_keys: Annotated[
+        Path | None,
+        typer.Option(envvar="VAJRA_API_KEYS_FILE", help="Ask every client for a bearer token of this file, by name."),
     ] = None,
     dtype: DtypeOption = None,
     quantization: QuantizationOption = None,
@@ -76,5 +81,6 @@ def serve(
         port=(networking.open_ai_port or 8000) if port is None else port,
         grpc_port=networking.grpc_port if grpc_port is None else grpc_port,
         api_key=api_key,
+        api_keys_file=api_keys,
     )
     raise typer.Exit(code)

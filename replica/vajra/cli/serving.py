@@ -12,12 +12,20 @@ from typing import TYPE_CHECKING
 from vajra.cli.output import progress_bars
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from vajra.config import VajraDeployment
     from vajra.gateway.endpoints import Endpoints
 
 
 def serve_until_interrupted(
-    deployment: VajraDeployment, *, host: str, port: int, grpc_port: int, api_key: str | None
+    deployment: VajraDeployment,
+    *,
+    host: str,
+    port: int,
+    grpc_port: int,
+    api_key: str | None,
+    api_keys_file: Path | None,
 ) -> int:
     """Serves until SIGINT or SIGTERM and drains; returns the exit code."""
     from vajra.client.startup import fetch, readable
@@ -32,7 +40,10 @@ def serve_until_interrupted(
             stack.close()  # the bars make room for the addresses
             for notice in endpoints.notices:
                 print(f"note: {notice}", file=sys.stderr)
-            print(announcement(endpoints.model, endpoints.http, endpoints.grpc, bool(api_key)), flush=True)
+            print(
+                announcement(endpoints.model, endpoints.http, endpoints.grpc, bool(api_key or api_keys_file)),
+                flush=True,
+            )
 
         return serve(
             deployment,
@@ -40,6 +51,7 @@ def serve_until_interrupted(
             port=port,
             grpc_port=grpc_port,
             api_key=api_key,
+            api_keys_file=api_keys_file,
             progress=progress,
             on_ready=ready,
         )

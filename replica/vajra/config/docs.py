@@ -76,6 +76,12 @@ _ENVIRONMENT = (
         "The bearer token that `vajra serve` asks of clients, and that `chat` and `bench` send.",
     ),
     (
+        "VAJRA_API_KEYS_FILE",
+        "unset",
+        "A file of bearer tokens with names, of which `vajra serve` and the gateways of a cluster ask one of clients, "
+        "besides `VAJRA_API_KEY`; [requests.md](requests.md#api-keys-with-names).",
+    ),
+    (
         "VAJRA_REVISION",
         "unset",
         "In a cluster, where the operator sets it: which `revision-NAME.json` of its folder a pod starts with.",

@@ -10,6 +10,7 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 
 from vajra.config import ConfigError, LiveSettings
+from vajra.gateway.api_keys import FILE_VARIABLE, ApiKeys
 from vajra.gateway.errors import StartupError
 from vajra.gateway.in_cluster import serve_in_cluster
 from vajra.gateway.listener import listen
@@ -63,6 +64,7 @@ def main() -> int:
     )
     try:
         settings = LiveSettings.from_folder(args.config_dir, os.environ.get("VAJRA_REVISION"))
+        file = os.environ.get(FILE_VARIABLE)
         networking = settings.deployment.spec.networking
         port = networking.open_ai_port if args.port is None else args.port
         with nullcontext() if port is None else closing(listen(args.host, port, "--port")) as listener:
@@ -75,7 +77,7 @@ def main() -> int:
                 grpc_port=networking.grpc_port if args.grpc_port is None else args.grpc_port,
                 listener=listener,
                 max_age=args.max_connection_seconds,
-                api_key=os.environ.get("VAJRA_API_KEY"),
+                keys=ApiKeys(os.environ.get("VAJRA_API_KEY"), Path(file) if file else None),
             )
     except ConfigError as error:
         print(error, file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vajra.gateway.api_keys import Tenant
 from vajra.gateway.choice import Choice
 from vajra.gateway.errors import InvalidRequest
 from vajra.gateway.output import ChoiceOutput
@@ -68,6 +69,7 @@ class Admission:
         first_index: int,
         arrival: float,
         deadline: float | None,
+        tenant: Tenant,
         stream: DeltaStream,
     ) -> list[Choice]:
         """One choice per continuation, indexed from `first_index`, each with a seed of its own."""
@@ -98,6 +100,7 @@ class Admission:
                 arrival=arrival,
                 deadline=deadline,
                 ttft_target=None if target is None else arrival + target,
+                tenant=tenant,
                 output=output(first_index + i),
                 stream=stream,
             )

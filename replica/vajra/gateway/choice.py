@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vajra.dispatch.v1 import dispatch_pb2
+from vajra.gateway.api_keys import Tenant
 from vajra.gateway.ledger import MOST_NAMED, Stay, ahead_of
 from vajra.gateway.output import ChoiceOutput
 from vajra.gateway.request import Delta, FinishReason, TokenLogprob, Usage
@@ -40,6 +41,7 @@ class Choice:
     arrival: float  # on the loop's clock
     deadline: float | None
     ttft_target: float | None  # when its first token is due
+    tenant: Tenant
     output: ChoiceOutput
     stream: DeltaStream
     granted: asyncio.Future[ReplicaLink] | None = None  # while it waits in the queue
@@ -117,6 +119,8 @@ class Choice:
             ),
             logprobs=params.logprobs,
             ledger=params.ledger,
+            tenant=self.tenant.name,
+            tenant_weight=self.tenant.weight,
             # A stop string ends the sequence from here, so its tokens are looked at as they come.
             merge_seconds=0.0 if params.stream or params.stop else _MERGE_SECONDS,
             age_seconds=max(0.0, now - self.arrival),

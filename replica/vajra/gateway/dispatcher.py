@@ -173,6 +173,8 @@ class Dispatcher:
             choice.arrival,
             deadline=choice.deadline,
             ttft_target=choice.ttft_target,
+            tenant=choice.tenant.name,
+            tenant_weight=choice.tenant.weight,
             payload=choice,
             blocked=choice.queue_blocked,
             ahead=choice.queue_ahead,

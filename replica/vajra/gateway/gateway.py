@@ -237,7 +237,7 @@ class Gateway:
             return await self._open(requests, arrival)
         except RequestError as error:
             if self._observation is not None:
-                self._observation.refused(error)
+                self._observation.refused(error, requests[0].tenant)
             raise
         finally:
             self._opening -= 1
@@ -273,6 +273,7 @@ class Gateway:
                 first_index=len(choices),
                 arrival=arrival,
                 deadline=None if timeout is None else arrival + timeout,
+                tenant=request.tenant,
                 stream=stream,
             )
         self._generations.add(generation)

@@ -8,6 +8,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from vajra.gateway.api_keys import ApiKeys
 from vajra.gateway.errors import StartupError
 from vajra.gateway.gateway import Gateway
 from vajra.gateway.grpc_service import SERVICE, InferenceService
@@ -32,13 +33,13 @@ class GrpcServer:
     After `max_age` seconds a connection's client is told to open another one for what comes next; 0: never.
     """
 
-    def __init__(self, gateway: Gateway, host: str, port: int, api_key: str | None, *, max_age: float = 0.0) -> None:
+    def __init__(self, gateway: Gateway, host: str, port: int, keys: ApiKeys, *, max_age: float = 0.0) -> None:
         self.host, self.port = host, port
         self._gateway = gateway
         age = (("grpc.max_connection_age_ms", int(max_age * 1000)),) if max_age else ()
         self._server = grpc.aio.server(options=(*_OPTIONS, *age))
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
-        self._server.add_generic_rpc_handlers((InferenceService(gateway, api_key).handler(),))
+        self._server.add_generic_rpc_handlers((InferenceService(gateway, keys).handler(),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
         self._follower: asyncio.Task[None] | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hmac
 import math
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NoReturn
@@ -14,6 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
+from vajra.gateway.api_keys import ApiKeys, Tenant
 from vajra.gateway.errors import (
     ClientTooSlow,
     DeadlineExceeded,
@@ -70,9 +70,8 @@ class InferenceService:
     """Requests arrive as bytes: what is no valid message (a text that is no UTF-8) is the client's fault, and gRPC's
     own deserializer would call it ours."""
 
-    def __init__(self, gateway: Gateway, api_key: str | None) -> None:
-        self._gateway = gateway
-        self._token = f"Bearer {api_key}".encode() if api_key is not None else None
+    def __init__(self, gateway: Gateway, keys: ApiKeys) -> None:
+        self._gateway, self._keys = gateway, keys
 
     def handler(self) -> grpc.GenericRpcHandler[Any, Any]:
         """The service, to be added to a server."""
@@ -84,10 +83,10 @@ class InferenceService:
 
     async def generate(self, data: bytes, context: _Context) -> AsyncIterator[bytes]:
         """Streams deltas. Cancellation, disconnect and deadline end it from outside and free the request."""
-        await self._authenticate(context)
+        tenant = await self._authenticate(context)
         request = await _parse(pb.GenerateRequest(), data, context)
         try:
-            generation = await self._gateway.open([to_request(request, context.time_remaining())])
+            generation = await self._gateway.open([to_request(request, context.time_remaining(), tenant)])
         except RequestError as error:
             await _abort(context, error)
         request_id = generation.request_ids[0]
@@ -118,14 +117,13 @@ class InferenceService:
         )
         return response.SerializeToString()
 
-    async def _authenticate(self, context: _Context) -> None:
-        if self._token is None:
-            return
-        metadata = dict(context.invocation_metadata() or ())
-        given = metadata.get("authorization", "")
-        if not hmac.compare_digest(given.encode() if isinstance(given, str) else given, self._token):
+    async def _authenticate(self, context: _Context) -> Tenant:
+        given = dict(context.invocation_metadata() or ()).get("authorization", "")
+        tenant = self._keys.tenant(given.encode() if isinstance(given, str) else given)
+        if tenant is None:
             message = "this server asks for an API key; send the metadata 'authorization: Bearer KEY'"
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, message)
+        return tenant
 
 
 async def _parse(message: Any, data: bytes, context: _Context) -> Any:
@@ -138,13 +136,14 @@ async def _parse(message: Any, data: bytes, context: _Context) -> Any:
     return message
 
 
-def to_request(request: pb.GenerateRequest, time_remaining: float | None) -> GenerateRequestData:
+def to_request(request: pb.GenerateRequest, time_remaining: float | None, tenant: Tenant) -> GenerateRequestData:
     """Presence matters: what is unset takes the default. Raises InvalidRequest without a prompt."""
     sampling, stopping, output = request.sampling, request.stopping, request.output
     values = {name: getattr(sampling, name) for name in _SAMPLING if sampling.HasField(name)}
     return GenerateRequestData(
         **values,
         prompt=_prompt(request),
+        tenant=tenant,
         names=_NAMES[request.WhichOneof("prompt")],
         request_id=request.request_id,
         model=request.model,

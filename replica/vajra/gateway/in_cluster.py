@@ -7,6 +7,7 @@ import socket
 from collections.abc import Sequence
 
 from vajra.config import LiveSettings
+from vajra.gateway.api_keys import ApiKeys
 from vajra.gateway.control import ControlServer, GatewayControlService
 from vajra.gateway.departure import Departure
 from vajra.gateway.gateway import Gateway
@@ -29,7 +30,7 @@ def serve_in_cluster(
     grpc_port: int,
     listener: socket.socket | None,
     max_age: float,
-    api_key: str | None,
+    keys: ApiKeys,
 ) -> int:
     """Serves until SIGTERM or SIGINT, then leaves; a second signal is immediate. Returns the exit status.
 
@@ -40,8 +41,8 @@ def serve_in_cluster(
 
     async def main() -> int:
         gateway = Gateway(settings.deployment, source=RemoteReplicas(replicas))
-        grpc = GrpcServer(gateway, host, grpc_port, api_key, max_age=max_age)
-        http = HttpServer(gateway, listener, api_key) if listener is not None else None
+        grpc = GrpcServer(gateway, host, grpc_port, keys, max_age=max_age)
+        http = HttpServer(gateway, listener, keys) if listener is not None else None
         faces = (grpc,) if http is None else (grpc, http)
         departure = Departure(gateway, faces, max_age=max_age)
         service = GatewayControlService(gateway, GatewayChanges(gateway, settings), departure)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from vajra.gateway.api_keys import Tenant
 from vajra.gateway.choice import Choice
 from vajra.gateway.dispatcher import Dispatcher
 from vajra.gateway.errors import (
@@ -50,23 +51,24 @@ class Observation:
     def failover(self) -> None:
         self.metrics.failovers.inc()
 
-    def refused(self, error: RequestError) -> None:
+    def refused(self, error: RequestError, tenant: Tenant) -> None:
         """A request did not get as far as a stream."""
-        self.metrics.ended(_outcome(error))
+        self.metrics.ended(_outcome(error), tenant.name)
 
     def ended(self, generation: Generation) -> None:
         """A request's reader is done with it."""
         metrics = self.metrics
         prompts = [choice.prompt for choice in generation.choices if choice.output.index % choice.params.n == 0]
-        metrics.prompt_tokens.inc(sum(map(len, prompts)))
-        metrics.completion_tokens.inc(sum(len(choice.output.token_ids) for choice in generation.choices))
+        tenant = generation.choices[0].tenant.name
+        generated = sum(len(choice.output.token_ids) for choice in generation.choices)
+        metrics.tokens(sum(map(len, prompts)), generated, tenant)
         metrics.preemptions.inc(sum(choice.preemptions for choice in generation.choices))
         if generation.error is not None:
-            metrics.ended(_outcome(generation.error))
+            metrics.ended(_outcome(generation.error), tenant)
         elif not generation.complete:
-            metrics.ended("cancelled")
+            metrics.ended("cancelled", tenant)
         else:
-            metrics.ended("aborted" if generation.aborted else "ok")
+            metrics.ended("aborted" if generation.aborted else "ok", tenant)
             metrics.e2e.observe(asyncio.get_running_loop().time() - generation.arrival)
 
     async def scrape(self, dispatcher: Dispatcher, links: Sequence[ReplicaLink], tokenizer_workers: int) -> bytes:

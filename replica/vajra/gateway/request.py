@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from vajra.gateway.api_keys import ANYBODY, Tenant
 from vajra.gateway.field_names import FieldNames
 from vajra.gateway.ledger import Stay
 
@@ -48,6 +49,7 @@ class GenerateRequestData:
     ledger: bool = False  # whether to say where the time went
     timeout_seconds: float | None = None  # for the whole of it, from now
     ttft_target_seconds: float | None = None  # until the first token, from now; what the prioritizer chooses
+    tenant: Tenant = ANYBODY  # as its face has found out
     stream: bool = True  # False: nobody looks at deltas, so they may come late and merged
     names: FieldNames = field(default_factory=FieldNames, compare=False)  # what messages call these fields
 

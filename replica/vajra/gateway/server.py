@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from vajra.config import VajraDeployment
+from vajra.gateway.api_keys import ApiKeys
 from vajra.gateway.control import ControlServer, GatewayControlService
 from vajra.gateway.endpoints import Endpoints, Progress
 from vajra.gateway.errors import StartupError
@@ -54,14 +55,14 @@ async def serve_here(
     listener: socket.socket,
     host: str,
     grpc_port: int,
-    api_key: str | None,
+    keys: ApiKeys,
     progress: Progress | None,
     on_ready: Callable[[Endpoints], None] | None,
 ) -> int:
     """See `serve`: a gateway and its replicas on one machine."""
     gateway = Gateway(deployment, source=LocalReplicas(launcher, deployment.spec.recovery), progress=progress)
-    http = HttpServer(gateway, listener, api_key)
-    grpc = GrpcServer(gateway, host, grpc_port, api_key)
+    http = HttpServer(gateway, listener, keys)
+    grpc = GrpcServer(gateway, host, grpc_port, keys)
     service = GatewayControlService(gateway, LocalChanges(gateway), None)
     controls = ControlServer(service, gateway, launcher.control_address)
 

@@ -14,6 +14,7 @@ from vajra.gateway.replica_process import ReplicaLauncher
 
 if TYPE_CHECKING:
     import socket
+    from pathlib import Path
 
     from vajra.config import VajraDeployment
 
@@ -25,16 +26,20 @@ def serve(
     port: int = 8000,
     grpc_port: int = 8471,
     api_key: str | None = None,
+    api_keys_file: Path | None = None,
     progress: Progress | None = None,
     on_ready: Callable[[Endpoints], None] | None = None,
 ) -> int:
     """Serves until SIGTERM or SIGINT, then drains; a second signal is immediate. Returns the exit status.
 
-    Port 0 is any free one; `on_ready` hears the real ones. Raises ConfigError, ModelError or StartupError.
+    With `api_key`, a file of keys (`vajra.gateway.api_keys`) or both, clients need one of them. Port 0 is any free one;
+    `on_ready` hears the real ones. Raises ConfigError, ModelError or StartupError.
     """
+    from vajra.gateway.api_keys import ApiKeys
     from vajra.gateway.support import check
 
     check(deployment)
+    keys = ApiKeys(api_key, api_keys_file)
     listener = _listen(host, port)
     try:
         _check_free(host, grpc_port)
@@ -52,7 +57,7 @@ def serve(
                     listener=listener,
                     host=host,
                     grpc_port=grpc_port,
-                    api_key=api_key,
+                    keys=keys,
                     progress=progress,
                     on_ready=on_ready,
                 )

@@ -19,6 +19,8 @@ _TTFT = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300
 _ITL = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0)
 _E2E = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
+_OF_TENANTS = ("tenant", "outcome")
+
 GATEWAY_METRICS = (
     gauge("vajra_model_info", "The served model; always 1.", "", "model"),
     counter("vajra_requests_total", "Requests by how they ended.", "requests", "outcome"),
@@ -29,6 +31,9 @@ GATEWAY_METRICS = (
     histogram("vajra_request_duration_seconds", "From arrival to the end.", "seconds", _E2E),
     counter("vajra_prompt_tokens_total", "Prompt tokens of requests that have ended.", "tokens"),
     counter("vajra_completion_tokens_total", "Tokens generated for requests that have ended.", "tokens"),
+    counter("vajra_tenant_requests_total", "Of named API keys: requests by how they ended.", "requests", *_OF_TENANTS),
+    counter("vajra_tenant_prompt_tokens_total", "Of named API keys: prompt tokens.", "tokens", "tenant"),
+    counter("vajra_tenant_completion_tokens_total", "Of named API keys: tokens generated.", "tokens", "tenant"),
     counter("vajra_preemptions_total", "Sequences computed anew for want of memory.", "sequences"),
     counter("vajra_failovers_total", "Sequences that lost their replica or worker.", "sequences"),
     gauge("vajra_tokenizer_workers", "Tokenizer processes.", "processes"),
@@ -68,8 +73,11 @@ class ServingMetrics:
         self.ttft = made["vajra_time_to_first_token_seconds"]
         self.itl = made["vajra_inter_token_latency_seconds"]
         self.e2e = made["vajra_request_duration_seconds"]
-        self.prompt_tokens = made["vajra_prompt_tokens_total"]
-        self.completion_tokens = made["vajra_completion_tokens_total"]
+        self._prompt_tokens = made["vajra_prompt_tokens_total"]
+        self._completion_tokens = made["vajra_completion_tokens_total"]
+        self._tenant_requests = made["vajra_tenant_requests_total"]
+        self._tenant_prompt_tokens = made["vajra_tenant_prompt_tokens_total"]
+        self._tenant_completion_tokens = made["vajra_tenant_completion_tokens_total"]
         self.preemptions = made["vajra_preemptions_total"]
         self.failovers = made["vajra_failovers_total"]
         self.tokenizers = made["vajra_tokenizer_workers"]
@@ -80,9 +88,19 @@ class ServingMetrics:
         self._blocks = made["vajra_kv_blocks"]
         self._blocks_used = made["vajra_kv_blocks_used"]
 
-    def ended(self, outcome: str) -> None:
-        """Counts a request; `outcome` is one of OUTCOMES."""
+    def ended(self, outcome: str, tenant: str = "") -> None:
+        """Counts a request; `outcome` is one of OUTCOMES, `tenant` empty for an API key without a name."""
         self._requests[outcome].inc()
+        if tenant:
+            self._tenant_requests.labels(tenant, outcome).inc()
+
+    def tokens(self, prompt: int, generated: int, tenant: str = "") -> None:
+        """Counts the tokens of a request that has ended."""
+        self._prompt_tokens.inc(prompt)
+        self._completion_tokens.inc(generated)
+        if tenant:
+            self._tenant_prompt_tokens.labels(tenant).inc(prompt)
+            self._tenant_completion_tokens.labels(tenant).inc(generated)
 
     def sample(self, replicas: Sequence[ReplicaSample]) -> None:
         """Takes the replicas' state for the scrape that follows; those that are not there any more are forgotten."""

@@ -56,6 +56,10 @@ def check_run(request: dispatch_pb2.RunRequest, model: Ready) -> RunParams:
         problems.append(f"age_seconds is {request.age_seconds}; it must be finite and not negative")
     if request.HasField("ttft_target_seconds") and not math.isfinite(request.ttft_target_seconds):
         problems.append(f"ttft_target_seconds is {request.ttft_target_seconds}; it must be finite")
+    if not (
+        math.isfinite(request.tenant_weight) and (request.tenant_weight > 0 or not request.HasField("tenant_weight"))
+    ):
+        problems.append(f"tenant_weight is {request.tenant_weight}; it must be finite and above 0")
     if problems:
         raise InvalidRequest("; ".join(problems))
     stops = list(request.stopping.stop_token_ids)

@@ -31,7 +31,8 @@ class QueuedRequest:
     arrival: float
     deadline: float | None = None  # the whole request is worth nothing after it
     ttft_target: float | None = None  # when the first token is due, if the request says so
-    tenant: str = ""
+    tenant: str = ""  # whose it is; empty where clients have no names
+    tenant_weight: float = 1.0
     payload: Any = None  # the caller's own
     excluded: frozenset[Hashable] = frozenset()  # replicas that must not get it
     blocked: dict[Blocked, int] = field(default_factory=dict)  # dispatches that left it out, by reason
@@ -197,7 +198,7 @@ class ReplicaSetQueue:
             bound.append((request, replica))
         for request in left_out:
             for other, _ in bound:
-                request.ahead.note(str(other.request_id))
+                request.ahead.note(str(other.request_id) if other.tenant == request.tenant else "")
         return bound
 
     def _choose(self, request: QueuedRequest) -> tuple[Hashable | None, Blocked]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,6 +69,16 @@ def test_a_hub_with_a_token() -> None:
     for spec in pods_of(model=model):
         assert environment(spec)["HF_TOKEN"] == {"secretKeyRef": {"name": "hub", "key": "token"}}
         assert environment(spec)["HF_ENDPOINT"] == "http://hub.local"
+
+
+def test_api_keys_are_for_gateways_alone() -> None:
+    for ref, key in (({"name": "keys"}, "api-keys.yaml"), ({"name": "keys", "key": "k"}, "k")):
+        replica, gateway = pods_of(model=HUB, networking={"apiKeysSecretRef": ref})
+        file = Path(environment(gateway)["VAJRA_API_KEYS_FILE"])
+        secret = {"secretName": "keys", "items": [{"key": key, "path": file.name}]}
+        assert mounts(gateway)[str(file.parent)] == {"name": "api-keys", "secret": secret}
+        assert "VAJRA_API_KEYS_FILE" not in environment(replica)
+        assert not any("secret" in volume for volume in replica["volumes"])
 
 
 @pytest.mark.parametrize(

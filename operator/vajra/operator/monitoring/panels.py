@@ -124,6 +124,18 @@ def _gateways() -> Iterator[Panel]:
         "Sequences",
         [now("vajra_queue_depth", f"{name} waiting"), now("vajra_running_sequences", f"{name} running")],
     )
+    tenant, by_tenant = f"{name} {{{{tenant}}}}", f"{OWNER}, tenant"
+    yield Panel(
+        "Requests of each tenant per second",
+        [rate("vajra_tenant_requests_total", f"{tenant} {{{{outcome}}}}", by=f"{by_tenant}, outcome")],
+    )
+    yield Panel(
+        "Tokens of each tenant per second",
+        [
+            rate("vajra_tenant_prompt_tokens_total", f"{tenant} prompt", by=by_tenant),
+            rate("vajra_tenant_completion_tokens_total", f"{tenant} generated", by=by_tenant),
+        ],
+    )
     yield Panel("Models", [now("vajra_model_info", by=f"{OWNER}, pod, model", how="max")], "table")
     yield Panel("Tokenizer processes", [now("vajra_tokenizer_workers", f"{name} {{{{pod}}}}", by=f"{OWNER}, pod")])
 

@@ -25,6 +25,8 @@ METRICS_PORT: Final = 8473  # of gateways
 CONFIG_MOUNT: Final = "/etc/vajra"
 CACHE_MOUNT: Final = "/vajra/cache"
 PROFILE_MOUNT: Final = "/vajra/profile"
+API_KEYS_MOUNT: Final = "/etc/vajra-api-keys"
+API_KEYS_FILE: Final = "api-keys.yaml"
 LIVE_FILE: Final = "live.json"
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RunRequest(_message.Message):
-    __slots__ = ("sequence_id", "token_ids", "num_prompt_tokens", "sampling", "stopping", "logprobs", "age_seconds", "ttft_target_seconds", "merge_seconds", "ledger")
+    __slots__ = ("sequence_id", "token_ids", "num_prompt_tokens", "sampling", "stopping", "logprobs", "age_seconds", "ttft_target_seconds", "merge_seconds", "ledger", "tenant", "tenant_weight")
     SEQUENCE_ID_FIELD_NUMBER: _ClassVar[int]
     TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
     NUM_PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -19,6 +19,8 @@ class RunRequest(_message.Message):
     TTFT_TARGET_SECONDS_FIELD_NUMBER: _ClassVar[int]
     MERGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     LEDGER_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    TENANT_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     sequence_id: str
     token_ids: _containers.RepeatedScalarFieldContainer[int]
     num_prompt_tokens: int
@@ -29,7 +31,9 @@ class RunRequest(_message.Message):
     ttft_target_seconds: float
     merge_seconds: float
     ledger: bool
-    def __init__(self, sequence_id: _Optional[str] = ..., token_ids: _Optional[_Iterable[int]] = ..., num_prompt_tokens: _Optional[int] = ..., sampling: _Optional[_Union[_inference_pb2.SamplingParams, _Mapping]] = ..., stopping: _Optional[_Union[_inference_pb2.StoppingParams, _Mapping]] = ..., logprobs: _Optional[int] = ..., age_seconds: _Optional[float] = ..., ttft_target_seconds: _Optional[float] = ..., merge_seconds: _Optional[float] = ..., ledger: _Optional[bool] = ...) -> None: ...
+    tenant: str
+    tenant_weight: float
+    def __init__(self, sequence_id: _Optional[str] = ..., token_ids: _Optional[_Iterable[int]] = ..., num_prompt_tokens: _Optional[int] = ..., sampling: _Optional[_Union[_inference_pb2.SamplingParams, _Mapping]] = ..., stopping: _Optional[_Union[_inference_pb2.StoppingParams, _Mapping]] = ..., logprobs: _Optional[int] = ..., age_seconds: _Optional[float] = ..., ttft_target_seconds: _Optional[float] = ..., merge_seconds: _Optional[float] = ..., ledger: _Optional[bool] = ..., tenant: _Optional[str] = ..., tenant_weight: _Optional[float] = ...) -> None: ...
 
 class RunResponse(_message.Message):
     __slots__ = ("token_ids", "logprobs", "finish", "so_far")

@@ -142,6 +142,16 @@ class TlsSection:
 
 
 @manifest_class
+class ApiKeysSection:
+    """A file of API keys in a Secret of the deployment's namespace."""
+
+    name: StrictStr = option(min_length=1, max_length=253, doc="Name of the Secret.")
+    key: StrictStr = option(
+        default="api-keys.yaml", min_length=1, max_length=253, doc="Key in the Secret: a list of {name, key, weight}."
+    )
+
+
+@manifest_class
 class NetworkingSection:
     """Ports and what stands before them."""
 
@@ -156,6 +166,13 @@ class NetworkingSection:
         default="Enabled", scope=Scope.CLUSTER, doc="Closes the ranks' ports to everyone else."
     )
     tls: TlsSection = option(default_factory=TlsSection)
+    api_keys_secret_ref: ApiKeysSection | None = option(
+        default=None,
+        scope=Scope.CLUSTER,
+        advice="give the file to `vajra serve --api-keys`",
+        doc="Secret with the API keys that gateways ask of clients, by name; unset: nobody is asked. Gateways read it "
+        "again when it changes.",
+    )
 
 
 @manifest_class

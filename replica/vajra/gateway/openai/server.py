@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 import socket
 import time
@@ -15,6 +14,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError
 
+from vajra.gateway.api_keys import ApiKeys, Tenant
 from vajra.gateway.errors import InvalidRequest, RequestError, Unavailable, UnknownModel
 from vajra.gateway.gateway import Gateway
 from vajra.gateway.openai import chat, completions
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 SHUTDOWN_SECONDS = 2.0
 BODY_SECONDS = 60.0  # for a request's body to arrive
 _OPEN_PATHS = ("/health", "/metrics")  # probes and scrapers carry no key
+_TENANT = web.RequestKey("tenant", Tenant)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _Reader = Callable[[Mapping[str, Any]], tuple[list[GenerateRequestData], bool, bool]]
 
@@ -39,10 +40,9 @@ _Reader = Callable[[Mapping[str, Any]], tuple[list[GenerateRequestData], bool, b
 class HttpServer:
     """Serves a gateway on a listening socket."""
 
-    def __init__(self, gateway: Gateway, listener: socket.socket, api_key: str | None) -> None:
-        self._gateway = gateway
+    def __init__(self, gateway: Gateway, listener: socket.socket, keys: ApiKeys) -> None:
+        self._gateway, self._keys = gateway, keys
         self._listener = listener
-        self._token = f"Bearer {api_key}".encode() if api_key is not None else None
         self._created = int(time.time())
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[self._errors, self._authenticate])
         app.add_routes(
@@ -115,7 +115,7 @@ class HttpServer:
         _check_content_type(request)
         requests, stream, include_usage = read(parse_json(await _body(request)))
         name = f"{prefix}-{uuid.uuid4().hex}"
-        generation = await self._gateway.open(_named(requests, name))
+        generation = await self._gateway.open(_named(requests, name, request[_TENANT]))
         try:
             envelope = Envelope(
                 id=name,
@@ -177,18 +177,20 @@ class HttpServer:
 
     @web.middleware
     async def _authenticate(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        if self._token is not None and request.path not in _OPEN_PATHS:
+        if request.path not in _OPEN_PATHS:
             given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
-            if not hmac.compare_digest(given, self._token):
+            tenant = self._keys.tenant(given)
+            if tenant is None:
                 message = "the API key is missing or wrong; send the header 'Authorization: Bearer KEY'"
                 return error_response(HttpError(401, "invalid_request_error", "invalid_api_key", message))
+            request[_TENANT] = tenant
         return await handler(request)
 
 
-def _named(requests: list[GenerateRequestData], name: str) -> list[GenerateRequestData]:
-    """Under the answer's id, as a ledger names them; of several prompts with a number behind it."""
+def _named(requests: list[GenerateRequestData], name: str, tenant: Tenant) -> list[GenerateRequestData]:
+    """Whose they are, and under the answer's id, as a ledger names them; of several prompts with a number behind it."""
     ids = [name] if len(requests) == 1 else [f"{name}/{i}" for i in range(len(requests))]
-    return [replace(request, request_id=request_id) for request, request_id in zip(requests, ids, strict=True)]
+    return [replace(request, request_id=id, tenant=tenant) for request, id in zip(requests, ids, strict=True)]
 
 
 def _check_content_type(request: web.Request) -> None:

@@ -24,6 +24,7 @@ REPLICAS: Final = 2  # so that one may go
 _REQUESTS: Final = {"cpu": "100m", "memory": "256Mi"}
 # A variable, not an argument: an image that does not know it serves on without.
 _METRICS: Final = {"name": "VAJRA_METRICS", "value": f"0.0.0.0:{names.METRICS_PORT}"}
+_API_KEYS: Final = {"name": "VAJRA_API_KEYS_FILE", "value": f"{names.API_KEYS_MOUNT}/{names.API_KEYS_FILE}"}
 
 
 def gateway_template(owner: Owner, spec: VajraDeploymentSpec, settings: PodSettings) -> dict[str, Any]:
@@ -35,13 +36,16 @@ def gateway_template(owner: Owner, spec: VajraDeploymentSpec, settings: PodSetti
     command = ["python", "-m", "vajra.gateway", "--config-dir", names.CONFIG_MOUNT]
     command += ["--replicas", f"{names.leaders(owner.name)}:{names.CONTROL_PORT}"]
     command += ["--control", f"0.0.0.0:{names.CONTROL_PORT}"]
+    variables = [*environment(spec, settings.revision), _METRICS]
+    if networking.api_keys_secret_ref is not None:
+        variables.append(_API_KEYS)
     gateway = container(
         names.GATEWAY,
         settings.image,
         settings.pull_policy,
         command,
         ports,
-        [*environment(spec, settings.revision), _METRICS],
+        variables,
     )
     gateway["resources"] = {"requests": dict(_REQUESTS)}
     body = pod_spec(owner.name, spec, settings.drain, gateway, gateway_volumes(owner.name, spec))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from vajra.config import VajraDeploymentSpec
+from vajra.config.spec.cluster import ApiKeysSection
 from vajra.config.spec.model import MODEL_MOUNT, ModelCacheSection, ModelSection
 from vajra.config.spec.serving import ProfileSection
 from vajra.operator.planning import names
@@ -44,13 +45,21 @@ def profile_path(profile: ProfileSection) -> str | None:
 
 def gateway_volumes(name: str, spec: VajraDeploymentSpec) -> list[Mounted]:
     """Of a gateway's pod: it needs the tokenizer alone, so its cache is small and its own."""
-    return [_config(name), *_model(spec.model), _cache(spec.model, {"emptyDir": {}}), _scratch()]
+    keys = spec.networking.api_keys_secret_ref
+    volumes = [_config(name), *_model(spec.model), _cache(spec.model, {"emptyDir": {}}), _scratch()]
+    return volumes if keys is None else [*volumes, _api_keys(keys)]
 
 
 def _config(name: str) -> Mounted:
     # As a directory: a file mounted by subPath would never change.
     volume = {"name": "config", "configMap": {"name": names.config_map(name)}}
     return _one(volume, {"mountPath": names.CONFIG_MOUNT, "readOnly": True})
+
+
+def _api_keys(keys: ApiKeysSection) -> Mounted:
+    # As a directory, too: the kubelet brings it up to date.
+    secret = {"secretName": keys.name, "items": [{"key": keys.key, "path": names.API_KEYS_FILE}]}
+    return _one({"name": "api-keys", "secret": secret}, {"mountPath": names.API_KEYS_MOUNT, "readOnly": True})
 
 
 def _scratch() -> Mounted:
