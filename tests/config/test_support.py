@@ -215,6 +215,8 @@ def test_every_option_is_acted_on_refused_or_named(row: Row) -> None:
         "spec.scheduler.type",
         "spec.scheduler.profile.hostPath.path",
         "spec.prioritizer.type",
+        "spec.prioritizer.fairness",
+        "spec.prioritizer.relegation",
         "spec.resources.accelerator.type",
         "spec.model.servedName",
         "spec.model.quantization",

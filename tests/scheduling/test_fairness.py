@@ -25,24 +25,27 @@ FCFS = FcfsPrioritizer(FcfsRequestPrioritizerConfig())
 CHUNK = 16
 
 
-def scheduler_with(counters: VirtualTokenCounters) -> ReplicaScheduler:
+def scheduler() -> ReplicaScheduler:
     config = FixedChunkReplicaSchedulerConfig(max_batch_size=4, chunk_size=CHUNK)
-    fair = FairPrioritizer(FCFS, counters)
+    fair = FairPrioritizer(FCFS, VirtualTokenCounters())
     return ReplicaScheduler(BlockManager(1000, 4), FixedChunk(config, fair), fair)
 
 
 class Load:
     """Keeps a number of a tenant's requests in a scheduler, and counts what they get, by price."""
 
-    def __init__(self, scheduler: ReplicaScheduler) -> None:
-        self.scheduler = scheduler
+    def __init__(self, weights: dict[str, float] | None = None) -> None:
+        self.scheduler = scheduler()
+        self.weights = weights or {}
         self.alive: dict[int, Sequence] = {}
         self.service: dict[str, float] = {}
         self.next_id = 1
 
     def keep(self, tenant: str, count: int, prompt: int, output: int) -> None:
         for _ in range(count - sum(s.tenant == tenant for s in self.alive.values())):
-            seq = Sequence(self.next_id, prompt, prompt, output, arrival=float(self.next_id), tenant=tenant)
+            weight = self.weights.get(tenant, 1.0)
+            arrival = float(self.next_id)
+            seq = Sequence(self.next_id, prompt, prompt, output, arrival=arrival, tenant=tenant, tenant_weight=weight)
             self.next_id += 1
             self.scheduler.add(seq)
             self.alive[seq.seq_id] = seq
@@ -78,7 +81,7 @@ def test_tenants_that_always_have_work_are_served_by_weight(
 ) -> None:
     """However many requests the other sends, and whatever their lengths. The bound is the paper's theorem 4.4: twice
     what a batch and one request can be worth."""
-    load = Load(scheduler_with(VirtualTokenCounters({"b": weight})))
+    load = Load({"b": weight})
     bound = 2 * (max(prompts) * PREFILL_PRICE + 4 * max(outputs) * DECODE_PRICE + CHUNK)
     for _ in range(300):
         load.keep("a", 6, prompts[0], outputs[0])
@@ -89,7 +92,7 @@ def test_tenants_that_always_have_work_are_served_by_weight(
 
 
 def test_a_flood_does_not_keep_another_tenant_waiting() -> None:
-    load = Load(scheduler_with(VirtualTokenCounters()))
+    load = Load()
     load.keep("flood", 100, 40, 4)
     for _ in range(30):
         load.step()

@@ -166,6 +166,16 @@ class VajraDeployment:
             **configs, name=name, served_name=served_name, quantization=quantization, accelerator=accelerator
         )
 
+    @property
+    def needs_prefill_times(self) -> bool:
+        """Whether the order of requests depends on how long their prompts take."""
+        return self.prioritizer_config.predicts or self.spec.prioritizer.relegation != "Disabled"
+
+    @property
+    def predicts(self) -> bool:
+        """Whether anything depends on execution times."""
+        return self.replica_config.scheduler_config.predicts or self.needs_prefill_times
+
     def with_configs(
         self,
         *,
@@ -180,8 +190,9 @@ class VajraDeployment:
             self.replica_set_config, replica, prioritizer_config or self.prioritizer_config, self.metrics_config
         )
         manifest = self.to_dict()
-        profile = manifest["spec"]["scheduler"]["profile"]
-        manifest["spec"] |= {"scheduler": spec["scheduler"] | {"profile": profile}, "prioritizer": spec["prioritizer"]}
+        for section, kept in (("scheduler", ("profile",)), ("prioritizer", ("fairness", "relegation"))):
+            old = manifest["spec"][section]
+            manifest["spec"][section] = spec[section] | {key: old[key] for key in kept}
         return self.from_dict(manifest)
 
     # -- out -----------------------------------------------------------------------------------------------------

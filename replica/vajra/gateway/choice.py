@@ -14,7 +14,7 @@ from vajra.gateway.request import Delta, FinishReason, TokenLogprob, Usage
 from vajra.gateway.stream import DeltaStream
 from vajra.gateway.validation import Params
 from vajra.inference.v1 import inference_pb2
-from vajra.scheduling import AheadCounts, Blocked
+from vajra.scheduling import AheadCounts, Blocked, QueuedRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +46,7 @@ class Choice:
     stream: DeltaStream
     granted: asyncio.Future[ReplicaLink] | None = None  # while it waits in the queue
     waiting_since: float = 0.0
+    queued: QueuedRequest | None = None  # as it stood in the queue last
     queue_blocked: dict[Blocked, int] = field(default_factory=dict)
     queue_ahead: AheadCounts = field(default_factory=AheadCounts)
     stay: Stay | None = None  # the one under way

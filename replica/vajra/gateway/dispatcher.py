@@ -179,6 +179,7 @@ class Dispatcher:
             blocked=choice.queue_blocked,
             ahead=choice.queue_ahead,
         )
+        choice.queued = request
         self._queue.put(request, resumed=True)  # the bound has been kept by `check_room`
         self._waiting[choice.sequence_id] = choice
         if choice.output.token_ids:
@@ -292,6 +293,8 @@ class Dispatcher:
         else:
             self._observer.next_tokens(choice, count, now)
         choice.last_token = now
+        if choice.queued is not None:
+            self._queue.served(choice.queued, count)
 
 
 def _not_taken(error: grpc.aio.AioRpcError) -> bool:

@@ -131,6 +131,8 @@ class LLMBaseReplicaController:
             params.max_tokens,
             arrival=now - params.age_seconds,
             ttft_target=None if params.ttft_target_seconds is None else now + params.ttft_target_seconds,
+            tenant=request.tenant,
+            tenant_weight=request.tenant_weight if request.HasField("tenant_weight") else 1.0,
         )
         try:
             loop.scheduler.add(sequence)
@@ -139,6 +141,8 @@ class LLMBaseReplicaController:
         running = Running(sequence, request.sequence_id, params.token_ids, params, TokenStream(self._limits), now)
         self._sequences.add(running)
         self.accepted += 1
+        if self._rules is not None and self._rules.times is not None:
+            sequence.ledger.predicted_prefill = self._rules.times.prefill_time(sequence.prefill_end)
         loop.post(running.add_message())
         loop.plan_soon()
         return running
@@ -232,6 +236,8 @@ class LLMBaseReplicaController:
         ledger = running.sequence.ledger
         if ledger.first_token is None:
             ledger.first_token = now
+            due = self._rules.prioritizer.deadline(running.sequence) if self._rules is not None else None
+            ledger.slack = None if due is None else due - now
             if running.params.ledger:
                 running.stream.tell(running.account(now))
         if not running.stream.push(token.token_id, logprob_message(token), now):

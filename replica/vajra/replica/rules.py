@@ -13,7 +13,7 @@ from vajra.config import (
     VajraDeployment,
 )
 from vajra.prediction import FittedPredictor, LearnedPredictor, PrefillTable
-from vajra.scheduling import Batch, chunk_alone, policies, prioritizers
+from vajra.scheduling import Batch, chunk_alone, ordering, policies
 
 _PROBE = 256  # tokens of the chunk by which learned times are seen to change
 _CHANGE = 1.1  # a factor of so much makes new prefill times
@@ -35,13 +35,17 @@ class Rules:
     ) -> None:
         """`started` is what the engine's buffers were made for. Raises UpdateRefused for what they cannot hold."""
         config, self.notices = _within_buffers(deployment, started.replica_config.scheduler_config)
-        ordering = deployment.prioritizer_config
         self.predictor = predictor
         self._config, self._max_len, self._probed = config, max_len, 0.0
-        self.times = self._prefill_times() if ordering.predicts else None
-        self.prioritizer = prioritizers.create(ordering, self.times)
+        self.times = self._prefill_times() if deployment.needs_prefill_times else None
+        self.prioritizer = ordering(
+            deployment.prioritizer_config,
+            self.times,
+            per_tenant=deployment.spec.prioritizer.fairness == "PerTenant",
+            relegate=deployment.spec.prioritizer.relegation == "Late",
+        )
         self.policy = policies.create(config, self.prioritizer)
-        if (config.predicts or ordering.predicts) and isinstance(predictor, LearnedPredictor):
+        if deployment.predicts and isinstance(predictor, LearnedPredictor):
             self.notices.append(_LEARNED)
 
     @property

@@ -57,6 +57,8 @@ class Running:
                 chunks=ledger.chunks,
                 blocked={reason.value: count for reason, count in ledger.blocked.items()},
                 discarded=ledger.discarded,
+                predicted_prefill_seconds=ledger.predicted_prefill,
+                slack_seconds_at_first_token=ledger.slack,
             ),
         )
 

@@ -7,6 +7,7 @@ from vajra.scheduling.blocks import BlockManager, IntegrityError, OutOfBlocks
 from vajra.scheduling.dynamic_chunk import DynamicChunk
 from vajra.scheduling.fairness import FairPrioritizer, VirtualTokenCounters
 from vajra.scheduling.fixed_chunk import FixedChunk
+from vajra.scheduling.ordering import ordering
 from vajra.scheduling.policy import ChunkPolicy, policies
 from vajra.scheduling.predictor import BatchTime, Predictor, PrefillTimes
 from vajra.scheduling.prioritizer import (
@@ -57,6 +58,7 @@ __all__ = [
     "SpaceSharing",
     "VirtualTokenCounters",
     "chunk_alone",
+    "ordering",
     "policies",
     "prioritizers",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 from vajra.scheduling.prioritizer import Prioritizable, Prioritizer, PrioritizerWrapper
@@ -19,9 +18,7 @@ class VirtualTokenCounters:
     that nobody asked for cannot be saved up.
     """
 
-    def __init__(self, weights: Mapping[str, float] | None = None) -> None:
-        """`weights` above 0 by tenant; one that is not named has 1. Twice the weight is twice the service."""
-        self._weights = dict(weights or {})
+    def __init__(self) -> None:
         self._served: dict[str, float] = {}
         self._active: Counter[str] = Counter()
         self._last_left = 0.0
@@ -44,10 +41,9 @@ class VirtualTokenCounters:
             del self._active[tenant]
             self._last_left = self.of(tenant)
 
-    def charge(self, tenant: str, *, prefill: int = 0, decode: int = 0) -> None:
-        """Books tokens that a tenant's requests have had."""
-        price = PREFILL_PRICE * prefill + DECODE_PRICE * decode
-        self._served[tenant] = self.of(tenant) + price / self._weights.get(tenant, 1.0)
+    def charge(self, tenant: str, *, prefill: int = 0, decode: int = 0, weight: float = 1.0) -> None:
+        """Books tokens that a tenant's requests have had. Twice the weight is twice the service."""
+        self._served[tenant] = self.of(tenant) + (PREFILL_PRICE * prefill + DECODE_PRICE * decode) / weight
 
 
 class FairPrioritizer(PrioritizerWrapper):
@@ -73,4 +69,4 @@ class FairPrioritizer(PrioritizerWrapper):
 
     def served(self, request: Prioritizable, *, prefill: int = 0, decode: int = 0) -> None:
         """See VirtualTokenCounters.charge."""
-        self._counters.charge(request.tenant, prefill=prefill, decode=decode)
+        self._counters.charge(request.tenant, prefill=prefill, decode=decode, weight=request.tenant_weight)

@@ -27,6 +27,10 @@ class Prioritizable(Protocol):
         """Whose it is; empty where nobody is told apart."""
 
     @property
+    def tenant_weight(self) -> float:
+        """The tenant's share beside others, above 0."""
+
+    @property
     def num_prompt_tokens(self) -> int:
         """Length of the original prompt."""
 

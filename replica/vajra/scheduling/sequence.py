@@ -39,6 +39,8 @@ class Ledger:
     preemptions: int = 0  # KV blocks given up for older sequences
     failovers: int = 0  # workers lost under it
     discarded: int = 0  # tokens planned after it had ended
+    predicted_prefill: float | None = None  # seconds, as expected when it came
+    slack: float | None = None  # seconds from its first token to its deadline, negative when it was late
 
     def block(self, reason: Blocked) -> None:
         """Counts one batch that went without it."""
@@ -68,6 +70,7 @@ class Sequence:
         "processed",
         "seq_id",
         "tenant",
+        "tenant_weight",
         "ttft_target",
     )
 
@@ -81,6 +84,7 @@ class Sequence:
         arrival: float,
         ttft_target: float | None = None,
         tenant: str = "",
+        tenant_weight: float = 1.0,
     ) -> None:
         """`num_tokens` exceeds `num_prompt_tokens` by what was generated before (resume); `max_tokens` new tokens
         count from the prompt's boundary. `arrival` and `ttft_target` are times on the caller's clock."""
@@ -93,7 +97,7 @@ class Sequence:
         self.last_token = num_prompt_tokens + max_tokens  # planned never exceeds it
         self.arrival = arrival
         self.ttft_target = ttft_target
-        self.tenant = tenant
+        self.tenant, self.tenant_weight = tenant, tenant_weight
         self.known = num_tokens
         self.planned = num_tokens
         self.prefill_end = num_tokens

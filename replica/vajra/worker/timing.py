@@ -37,7 +37,7 @@ def execution_times(
         except ProfileError as error:
             raise ProfileError(f"spec.scheduler.profile: {path}: {error}") from None
         return profile
-    if not (deployment.replica_config.scheduler_config.predicts or deployment.prioritizer_config.predicts):
+    if not deployment.predicts:
         return cached(identity)
     return cached_or_measured(
         identity,

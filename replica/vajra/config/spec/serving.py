@@ -215,6 +215,16 @@ class PrioritizerSection(Union):
     )
     edf: EdfSection | None = option(default_factory=when("EDF", EdfSection))
     lrs: LrsSection | None = option(default_factory=when("LRS", LrsSection))
+    fairness: Literal["Disabled", "PerTenant"] = option(
+        default="Disabled",
+        doc="PerTenant: the tenant (an API key with a name) that was served least, by its weight, comes first; the "
+        "prioritizer orders its requests.",
+    )
+    relegation: Literal["Disabled", "Late"] = option(
+        default="Disabled",
+        doc="Late: requests that cannot meet their deadline any more come after all that can, so that under overload "
+        "some deadlines are met. FCFS knows only the deadlines that clients ask for.",
+    )
 
 
 @manifest_class
