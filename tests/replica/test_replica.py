@@ -70,6 +70,14 @@ async def test_an_answer_explains_where_its_time_went(checkpoint: Path, tmp_path
         for _, finish in crowd:  # eight fit into a batch
             assert set(finish.ledger.blocked) <= {"slots", "budget"}
         assert sum(bool(finish.ledger.blocked["slots"]) for _, finish in crowd) >= 2
+        for _, finish in crowd:
+            ahead = {each.sequence_id: each.batches for each in finish.ledger.ahead}
+            assert set(ahead) <= {"", *(f"c{i}" for i in range(10))}
+            assert sum(ahead.values()) == sum(finish.ledger.blocked.values())
+        early = [response async for response in replica.run(request("early", PROMPT * 20, 10, ledger=True))]
+        assert [response.HasField("so_far") for response in early] == [True] + [False] * (len(early) - 1)
+        assert list(early[0].so_far.ledger.chunks) == [64, 56]
+        assert early[0].so_far.prefill_seconds == early[-1].finish.prefill_seconds > 0
         tokens, _ = crowd[0]
         stopping = inference_pb2.StoppingParams(max_tokens=60, stop_token_ids=[tokens[5]], ignore_eos=True)
         _, finish = await replica.generate(request("stopped", PROMPT, 60, seed=0, stopping=stopping))

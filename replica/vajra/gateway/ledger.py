@@ -15,7 +15,7 @@ MOST_NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """A request that was served while another one waited; `request_id` is empty for all others together."""
+    """A request for which another one waited; `request_id` is empty for all others together."""
 
     request_id: str
     times: int

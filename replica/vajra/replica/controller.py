@@ -131,8 +131,9 @@ class LLMBaseReplicaController:
             params.max_tokens,
             arrival=now - params.age_seconds,
             ttft_target=None if params.ttft_target_seconds is None else now + params.ttft_target_seconds,
-            tenant=request.tenant,
-            tenant_weight=request.tenant_weight if request.HasField("tenant_weight") else 1.0,
+            name=request.sequence_id,
+            tenant=params.tenant,
+            tenant_weight=params.tenant_weight,
         )
         try:
             loop.scheduler.add(sequence)

@@ -11,6 +11,7 @@ from vajra.replica.validation import RunParams
 from vajra.scheduling import Sequence
 from vajra.worker.protocol import Add, Token
 
+MOST_NAMED = 3  # in a ledger
 FINISH_ERROR = 3  # vajra.engine.api.FinishReason.ERROR
 FINISH_REASONS = {  # by vajra.engine.api.FinishReason
     1: inference_pb2.FINISH_REASON_STOP,
@@ -59,6 +60,7 @@ class Running:
                 discarded=ledger.discarded,
                 predicted_prefill_seconds=ledger.predicted_prefill,
                 slack_seconds_at_first_token=ledger.slack,
+                ahead=[dispatch_pb2.Ahead(sequence_id=name, batches=n) for name, n in ledger.ahead.most(MOST_NAMED)],
             ),
         )
 

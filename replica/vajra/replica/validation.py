@@ -26,6 +26,8 @@ class RunParams:
     age_seconds: float
     ttft_target_seconds: float | None
     ledger: bool  # whether to tell it with the first token
+    tenant: str
+    tenant_weight: float
 
 
 # field: (lowest, lowest allowed itself?, highest)
@@ -56,10 +58,9 @@ def check_run(request: dispatch_pb2.RunRequest, model: Ready) -> RunParams:
         problems.append(f"age_seconds is {request.age_seconds}; it must be finite and not negative")
     if request.HasField("ttft_target_seconds") and not math.isfinite(request.ttft_target_seconds):
         problems.append(f"ttft_target_seconds is {request.ttft_target_seconds}; it must be finite")
-    if not (
-        math.isfinite(request.tenant_weight) and (request.tenant_weight > 0 or not request.HasField("tenant_weight"))
-    ):
-        problems.append(f"tenant_weight is {request.tenant_weight}; it must be finite and above 0")
+    weight = request.tenant_weight if request.HasField("tenant_weight") else 1.0
+    if not (math.isfinite(weight) and weight > 0):
+        problems.append(f"tenant_weight is {weight}; it must be finite and above 0")
     if problems:
         raise InvalidRequest("; ".join(problems))
     stops = list(request.stopping.stop_token_ids)
@@ -80,6 +81,8 @@ def check_run(request: dispatch_pb2.RunRequest, model: Ready) -> RunParams:
         age_seconds=request.age_seconds,
         ttft_target_seconds=target,
         ledger=request.ledger,
+        tenant=request.tenant,
+        tenant_weight=weight,
     )
 
 

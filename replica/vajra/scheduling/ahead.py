@@ -8,7 +8,7 @@ _MOST: Final = 16  # names kept at a time
 
 
 class AheadCounts:
-    """Counts by name how often others were served while one request waited.
+    """Counts by name how often one request was left out for another.
 
     When there are too many names, that with the fewest counts joins the nameless, so whoever takes much stays.
     """
@@ -23,7 +23,7 @@ class AheadCounts:
         return bool(self.counts or self.others)
 
     def note(self, name: str) -> None:
-        """Somebody was served; an empty name is one of the others."""
+        """Somebody went before; an empty name is one of the others."""
         counts = self.counts
         if not name:
             self.others += 1

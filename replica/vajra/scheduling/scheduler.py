@@ -186,7 +186,7 @@ class ReplicaScheduler:
             if processed == len(seq.blocks) * block_size:
                 new_blocks = self._grow(seq, now)
                 if not new_blocks:
-                    seq.ledger.block(Blocked.MEMORY)
+                    seq.leave_out(Blocked.MEMORY, self._oldest)
                     continue
             context += processed
             seq.processed = processed + 1
@@ -206,24 +206,31 @@ class ReplicaScheduler:
         key = self._prioritizer.key
         candidates += self._waiting
         candidates.sort(key=lambda s: (key(s, now), not s.blocks, s.seq_id))
-        oldest_blocked: tuple[float, int] | None = None
+        blocking: Sequence | None = None  # the oldest that waits for memory
+        first: Sequence | None = None  # that gets a chunk
         full = False
         for seq in candidates:
             tokens = None if full else self.policy.next_chunk(seq, batch, now)
             if tokens is None or tokens <= 0:
                 full = full or tokens is not None
-                seq.ledger.block(Blocked.BUDGET)
+                seq.leave_out(Blocked.BUDGET, first or self._oldest)
                 continue
             new_blocks: SequenceABC[int] = ()
             if not seq.blocks:
-                reason = self._obstacle(seq, oldest_blocked, admit=admit)
+                reason = self._obstacle(seq, blocking, admit=admit)
                 if reason is not None:
-                    seq.ledger.block(reason)
+                    seq.leave_out(reason, blocking if reason is Blocked.ORDER else self._oldest)
                     if reason is Blocked.MEMORY:
-                        oldest_blocked = min(oldest_blocked or _age_order(seq), _age_order(seq))
+                        blocking = min(blocking or seq, seq, key=_age_order)
                     continue
                 new_blocks = self._admit(seq)
             self._take_chunk(batch, seq, min(tokens, seq.prefill_end - seq.processed), new_blocks, now)
+            first = first or seq
+
+    @property
+    def _oldest(self) -> Sequence | None:
+        """The resident that has held its slot and its memory for longest."""
+        return self._resident[0] if self._resident else None
 
     def _take_alone(self, batch: Batch, seq: Sequence, now: float) -> None:
         """The next chunk of an isolated sequence; nothing once its next token is in flight. Those that were cleared
@@ -234,7 +241,7 @@ class ReplicaScheduler:
         assert tokens, "a policy gives an empty batch something"
         for other in self._sequences.values():
             if other is not seq:
-                other.ledger.block(Blocked.ISOLATION)
+                other.leave_out(Blocked.ISOLATION, seq)
         new_blocks: SequenceABC[int] = ()
         if not seq.blocks:
             while self.blocks.free < self.blocks.blocks_for(seq.prefill_end) or len(self._resident) >= self.slots:
@@ -250,11 +257,11 @@ class ReplicaScheduler:
         insort(self._resident, seq, key=_age_order)
         return tuple(seq.blocks)
 
-    def _obstacle(self, seq: Sequence, oldest_blocked: tuple[float, int] | None, *, admit: bool) -> Blocked | None:
+    def _obstacle(self, seq: Sequence, blocking: Sequence | None, *, admit: bool) -> Blocked | None:
         """What forbids to admit a waiting sequence now."""
         if len(self._resident) >= self.slots:
             return Blocked.SLOTS
-        if oldest_blocked is not None and _age_order(seq) > oldest_blocked:
+        if blocking is not None and _age_order(seq) > _age_order(blocking):
             return Blocked.ORDER
         if not admit or self.blocks.blocks_for(seq.prefill_end) > self.blocks.admissible:
             return Blocked.MEMORY

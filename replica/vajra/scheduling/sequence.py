@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from vajra.scheduling.ahead import AheadCounts
+
 
 class SequenceState(Enum):
     """Where a sequence is. RUNNING is in a batch in flight; PAUSED is resident (KV kept) between batches."""
@@ -36,6 +38,7 @@ class Ledger:
     batches: int = 0  # batches it took part in
     chunks: list[int] = field(default_factory=list)  # prefill chunks, in tokens, recomputation included
     blocked: dict[Blocked, int] = field(default_factory=dict)  # schedules that left it out, by reason
+    ahead: AheadCounts = field(default_factory=AheadCounts)  # for whom
     preemptions: int = 0  # KV blocks given up for older sequences
     failovers: int = 0  # workers lost under it
     discarded: int = 0  # tokens planned after it had ended
@@ -64,6 +67,7 @@ class Sequence:
         "known",
         "last_token",
         "ledger",
+        "name",
         "num_prompt_tokens",
         "planned",
         "prefill_end",
@@ -83,11 +87,13 @@ class Sequence:
         *,
         arrival: float,
         ttft_target: float | None = None,
+        name: str = "",
         tenant: str = "",
         tenant_weight: float = 1.0,
     ) -> None:
         """`num_tokens` exceeds `num_prompt_tokens` by what was generated before (resume); `max_tokens` new tokens
-        count from the prompt's boundary. `arrival` and `ttft_target` are times on the caller's clock."""
+        count from the prompt's boundary. `arrival` and `ttft_target` are times on the caller's clock. `name` is what
+        ledgers of the same tenant call it, its id by default."""
         if not 0 < num_prompt_tokens <= num_tokens:
             raise ValueError(f"num_prompt_tokens is {num_prompt_tokens}; it must be in 1..{num_tokens}")
         if num_tokens >= num_prompt_tokens + max_tokens:
@@ -97,6 +103,7 @@ class Sequence:
         self.last_token = num_prompt_tokens + max_tokens  # planned never exceeds it
         self.arrival = arrival
         self.ttft_target = ttft_target
+        self.name = name or str(seq_id)
         self.tenant, self.tenant_weight = tenant, tenant_weight
         self.known = num_tokens
         self.planned = num_tokens
@@ -106,6 +113,12 @@ class Sequence:
         self.blocks: list[int] = []
         self.finished = False
         self.ledger = Ledger(arrival)
+
+    def leave_out(self, reason: Blocked, instead: Sequence | None) -> None:
+        """Books one batch that goes without it and, if anybody has what it lacks, with `instead`."""
+        self.ledger.block(reason)
+        if instead is not None and instead is not self:
+            self.ledger.ahead.note(instead.name if instead.tenant == self.tenant else "")
 
     @property
     def state(self) -> SequenceState:
