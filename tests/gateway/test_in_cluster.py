@@ -217,7 +217,7 @@ async def test_a_gateway_takes_live_settings_over_or_refuses_by_name(checkpoint:
         assert (await gateway.status()).generation == 4
         for generation, spec, words in (
             (3, {"tokenizerWorkers": 2}, "generation 3 is older than 4"),
-            (5, {"prioritizer": {"type": "EDF"}}, r"spec\.prioritizer\.type"),
+            (5, {"metrics": {"mode": "Enabled"}}, r"spec\.metrics\.mode"),
             (5, {"cache": {"blockSize": 64}}, r"spec\.cache\.blockSize"),
         ):
             with pytest.raises(grpc.aio.AioRpcError, match=words) as error:

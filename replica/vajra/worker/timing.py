@@ -31,11 +31,11 @@ def execution_times(
     identity = identity_of(spec, options, native=native)
     path = _named(deployment)
     if path is not None:
-        profile = Profile.read(path)
         try:
+            profile = Profile.read(path)
             profile.check(identity)
         except ProfileError as error:
-            raise ProfileError(f"spec.scheduler.profile: {path}: {error}") from None
+            raise ProfileError(f"spec.scheduler.profile: {error}") from None
         return profile
     if not deployment.predicts:
         return cached(identity)
