@@ -176,3 +176,16 @@ def test_a_folder_of_the_nodes_and_weights_that_are_packed_once(
     ((same_name, (same_inode, used_again)),) = packed(cache).items()
     assert (same_name, same_inode) == (name, inode)
     assert used_again > used
+
+
+def test_execution_times_come_from_a_config_map_that_is_waited_for(deployed: Deployed, checkpoint: Path) -> None:
+    """Measuring them takes a minute, which is not for here: a profile that is none tells that it was read."""
+    model = {"name": "local", "dtype": "Auto", "source": {"type": "HostPath", "hostPath": {"path": str(checkpoint)}}}
+    profile = {"type": "ConfigMap", "configMap": {"name": "times"}}
+    deployed.apply({**SMALL, **QUICK, "model": model, "scheduler": {"type": "FixedChunk", "profile": profile}})
+    deployed.expect("Ready", "ContainerCreating", "it needs the ConfigMap times with the key profile.json")
+    times = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "times"}, "data": {"profile.json": "{}"}}
+    deployed.kubectl.apply(times)
+    deployed.expect("Ready", "ConfigRefused", "/vajra/profile/profile.json", seconds=120)
+    deployed.patch(scheduler={"profile": {"type": "Auto", "configMap": None}})
+    deployed.serves()
