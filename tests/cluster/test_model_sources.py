@@ -186,6 +186,6 @@ def test_execution_times_come_from_a_config_map_that_is_waited_for(deployed: Dep
     deployed.expect("Ready", "ContainerCreating", "it needs the ConfigMap times with the key profile.json")
     times = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "times"}, "data": {"profile.json": "{}"}}
     deployed.kubectl.apply(times)
-    deployed.expect("Ready", "ConfigRefused", "/vajra/profile/profile.json", seconds=120)
+    deployed.expect("Ready", "CrashLoop", "/vajra/profile/profile.json is not a profile")
     deployed.patch(scheduler={"profile": {"type": "Auto", "configMap": None}})
     deployed.serves()

@@ -50,7 +50,7 @@ STEPS: Final = {
     Reason.LOADING_WEIGHTS: Step("wait; a cache that lives on (model.cache) saves the next download", _STATUS),
     Reason.INITIALIZING_COLLECTIVES: Step("wait; a cache that lives on (model.cache) saves the next download", _STATUS),
     Reason.MEASURING_PROFILE: Step(
-        "wait, about a minute; a cache that lives on (model.cache) or a profile that is named saves the next one",
+        "wait, a minute or more; a cache that lives on (model.cache) or a profile that is named saves the next one",
         _STATUS,
     ),
     Reason.WARMING_UP: Step("wait; a cache that lives on (model.cache) saves the next download", _STATUS),
