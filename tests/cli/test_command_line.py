@@ -99,6 +99,7 @@ def test_a_reader_that_stops_is_no_failure(command: list[str]) -> None:
         (["chat", "--url", "http://127.0.0.1:1", "--dtype", "float32"], 2, "--dtype"),
         (["serve", "-f", "absent.yaml"], 2, "absent.yaml: cannot be read"),
         (["serve", "smollm2-135m-instruct", "-f", "absent.yaml"], 2, "not both"),
+        (["serve", "--api-keys", "absent"], 2, "absent: cannot be read"),
         (["generate"], 2, "stdin holds no prompts"),
         (["generate", "--file", "absent.txt"], 2, "cannot read prompts from absent.txt"),
         (["srve"], 2, "No such command"),

@@ -168,3 +168,13 @@ def test_a_port_in_use_is_told(server: Server) -> None:
 def test_sigterm_ends_it_well(server: Server) -> None:
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(60) == 0
+
+
+def test_an_answer_is_explained_beside_it() -> None:
+    ask = ("generate", "A", "--max-tokens", "2", "--ignore-eos", "--explain")
+    text, data = vajra(*ask), vajra(*ask, "-o", "json")
+    assert "waited" in text.stderr
+    assert "prefill of 1 token took" in text.stderr
+    (choice,) = json.loads(data.stdout)["choices"]
+    assert text.stdout == choice["text"] + "\n"
+    assert choice["ledger"][0]["chunks"] == [1]

@@ -30,8 +30,10 @@ def serve_until_interrupted(
     """Serves until SIGINT or SIGTERM and drains; returns the exit code."""
     from vajra.client.startup import fetch, readable
     from vajra.gateway import serve
+    from vajra.gateway.api_keys import ApiKeys
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    ApiKeys(api_key, api_keys_file)  # a fault of the file is told before a model is fetched
     with ExitStack() as stack:
         progress = readable(stack.enter_context(progress_bars()))
         fetch(deployment, progress)

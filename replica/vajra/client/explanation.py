@@ -27,7 +27,8 @@ def _parts(stay: Stay) -> Iterator[str]:
         chunks = _count(len(stay.chunks), "chunk", "chunks")
         expected = stay.predicted_prefill_seconds
         predicted = "" if expected is None else f", {_seconds(expected)} predicted"
-        yield f"prefill of {sum(stay.chunks)} tokens took {_seconds(stay.prefill_seconds)} in {chunks}{predicted}"
+        tokens = _count(sum(stay.chunks), "token", "tokens")
+        yield f"prefill of {tokens} took {_seconds(stay.prefill_seconds)} in {chunks}{predicted}"
     slack = stay.slack_seconds_at_first_token
     if slack is not None:
         yield f"first token {_seconds(abs(slack))} {'late' if slack < 0 else 'in time'}"
