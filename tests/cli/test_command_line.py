@@ -16,6 +16,7 @@ from vajra.cli.versions import tree_version
 
 COMMANDS = [
     ["serve"], ["chat"], ["generate"], ["bench"], ["version"],
+    ["profile", "measure"], ["profile", "fit"], ["profile", "show"],
     ["model", "pull"], ["model", "list"], ["config", "show"], ["config", "schema"], ["config", "validate"],
 ]  # fmt: skip
 

@@ -30,8 +30,10 @@ TINY = Preset(
     decode_contexts=(16, 128),
     rows=(1, 8),
     fewest=2,
+    most_pairs=1_000_000,
+    most_steps=60,
     operator_seconds=5.0,
-    step_seconds=0.1,
+    step_seconds=5.0,
     patience=0.1,
 )
 
@@ -81,21 +83,24 @@ def test_an_interrupted_measurement_goes_on(engine: Engine, tmp_path: Path) -> N
     class Interrupted(Exception):
         pass
 
+    begun: list[str] = []
+
     def interrupt(what: str, part: float) -> None:
-        if what.startswith("attention"):
+        begun.append(what)
+        if len(begun) == 7:
             raise Interrupted
 
     with pytest.raises(Interrupted):
         measure(engine, LLAMA, OPTIONS, preset=TINY, folder=tmp_path, progress=interrupt)
-    before = (tmp_path / "mlp.csv").read_text()
-    assert rows(tmp_path) == {"head.csv": 2, "mlp.csv": 3}
+    before = {path: path.read_text() for path in tmp_path.glob("*.csv")}
+    assert sum(rows(tmp_path).values()) == 6
     measured: list[str] = []
     measure(engine, LLAMA, OPTIONS, preset=TINY, folder=tmp_path, progress=lambda what, _: measured.append(what))
-    assert (tmp_path / "mlp.csv").read_text() == before
-    assert measured[0].startswith("attention")
-    steps = rows(tmp_path)["steps.csv"]
+    assert all(path.read_text().startswith(text) for path, text in before.items())
+    assert not set(begun[:6]) & set(measured)
+    assert rows(tmp_path)["steps.csv"] == TINY.most_steps
     measure(engine, LLAMA, OPTIONS, preset=TINY, folder=tmp_path)
-    assert rows(tmp_path)["steps.csv"] == steps
+    assert rows(tmp_path)["steps.csv"] == TINY.most_steps
 
 
 def test_the_engine_is_left_as_it_was_found(engine: Engine) -> None:

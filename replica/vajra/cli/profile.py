@@ -47,6 +47,9 @@ def measure(
     preset: Annotated[
         PresetName, typer.Option(help="quick takes a minute with a small model, full several.")
     ] = PresetName.quick,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="About how long to measure, instead of the preset's time.")
+    ] = None,
     output_dir: Annotated[
         Path | None, typer.Option(help="Where CSV files and profile.json go; this machine's cache by default.")
     ] = None,
@@ -65,7 +68,7 @@ def measure(
 
     \b
     Examples:
-      vajra profile smollm2-135m-instruct
+      vajra profile measure smollm2-135m-instruct
       vajra profile -f deployment.yaml --preset full --output-dir profiles --resume
     """
     from vajra.cli.profiling import MeasureOptions, run_measure
@@ -75,6 +78,7 @@ def measure(
             model=model,
             manifest=manifest,
             preset=preset.value,
+            seconds=seconds,
             output_dir=output_dir,
             resume=resume,
             overrides={"dtype": dtype, "quantization": quantization, "max_model_len": max_model_len},

@@ -35,6 +35,7 @@ class MeasureOptions:
     model: str | None
     manifest: Path | None
     preset: str
+    seconds: float | None
     output_dir: Path | None
     resume: bool
     overrides: dict[str, Any]
@@ -70,6 +71,9 @@ def run_measure(options: MeasureOptions, output: Format) -> None:
     # Where files of another run are in the way, say so before minutes are spent.
     if given is not None and not options.resume:
         _refuse_measured(given)
+    preset = PRESETS[options.preset]
+    if options.seconds is not None:
+        preset = preset.within(options.seconds)
     with progress_bars() as progress:
         loaded = load_engine(Init(deployment.to_dict(), 1), lambda stage, part: progress(stage, round(100 * part), 100))
         engine = loaded.engine
@@ -86,7 +90,7 @@ def run_measure(options: MeasureOptions, output: Format) -> None:
                     engine,
                     loaded.spec,
                     loaded.options,
-                    preset=PRESETS[options.preset],
+                    preset=preset,
                     model=_name(deployment),
                     folder=folder,
                     progress=lambda what, part: progress("measuring", round(1000 * part), 1000),

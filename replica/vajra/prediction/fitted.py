@@ -50,25 +50,41 @@ class FittedPredictor:
 class FittedBatch:
     """A vajra.scheduling.predictor.BatchTime: sums of table entries."""
 
-    __slots__ = ("_base", "_chunks", "_context", "_correction", "_decodes", "_factor", "_rows", "_tables", "_tokens")
+    __slots__ = (
+        "_attention",
+        "_context",
+        "_correction",
+        "_decode",
+        "_decodes",
+        "_factor",
+        "_prefill",
+        "_row_time",
+        "_rows",
+        "_tables",
+        "_token_time",
+        "_tokens",
+    )
 
     def __init__(self, tables: Tables, stages: int, correction: OnlineScale) -> None:
         self._correction = correction
         self._tables = tables
+        self._token_time, self._row_time, self._prefill = tables.tokens, tables.rows, tables.prefill
         self._factor = stages * correction.value  # of a stage's seconds
         self._tokens = 0
         self._rows = 0
         self._decodes = 0
         self._context = 0
-        self._chunks = 0.0  # attention of the chunks
-        self._base = tables.constant  # constant and all attention
+        self._attention = tables.constant  # of the chunks, and the constant
+        self._decode = 0.0  # attention of the decodes
 
     @property
     def seconds(self) -> float:
         """Of what has been added. 0 for nothing."""
         if self._tokens == 0:
             return 0.0
-        return self._factor * (self._base + self._tables.tokens(self._tokens) + self._tables.rows(self._rows))
+        return self._factor * (
+            self._attention + self._decode + self._token_time(self._tokens) + self._row_time(self._rows)
+        )
 
     def add_decodes(self, count: int, context: int) -> None:
         """Adds `count` sequences with one query token each, whose KV caches hold `context` tokens together."""
@@ -76,27 +92,26 @@ class FittedBatch:
         self._context += context
         self._tokens += count
         self._rows += count
-        self._rebase()
+        self._decode = self._tables.decode(self._decodes, self._context)
 
     def add_chunk(self, num_query: int, context: int, samples: bool) -> None:
         """Adds a prefill chunk of `num_query` tokens behind `context` tokens in the KV cache."""
         self._tokens += num_query
         self._rows += samples
-        self._chunks += self._tables.prefill(num_query, context)
-        self._rebase()
+        self._attention += self._prefill(num_query, context)
 
     def with_chunk(self, num_query: int, context: int, samples: bool) -> float:
         """`seconds` as they would be after `add_chunk` of the same."""
-        tables = self._tables
         tokens = self._tokens + num_query
         if tokens == 0:
             return 0.0
-        base = self._base + tables.prefill(num_query, context)
-        return self._factor * (base + tables.tokens(tokens) + tables.rows(self._rows + samples))
-
-    def _rebase(self) -> None:
-        tables = self._tables
-        self._base = tables.constant + self._chunks + tables.decode(self._decodes, self._context)
+        return self._factor * (
+            self._attention
+            + self._decode
+            + self._prefill(num_query, context)
+            + self._token_time(tokens)
+            + self._row_time(self._rows + samples)
+        )
 
     def observe(self, actual: float) -> None:
         """The step took `actual` seconds; see OnlineScale."""

@@ -141,7 +141,7 @@ class Profile:
             "model": self.model,
             "preset": self.preset,
             "measured": self.measured,
-            "seconds": round(self.seconds, 3),
+            "seconds": self.seconds,
             "notes": list(self.notes),
             "errors": asdict(self.errors) if self.errors else None,
             "identity": plain,

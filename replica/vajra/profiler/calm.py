@@ -13,17 +13,18 @@ _WAKING = 1e-4  # seconds; every thread that is woken waits a little
 
 
 def seconds_waited() -> float:
-    """Seconds that this process's threads were ready to run and waited for a processor; 0 where the system does not
-    count them."""
+    """Seconds that this process's threads were ready to run and waited for a processor, and, on a virtual machine, that
+    a processor waited for its host. What the system does not count is 0."""
     waited = 0
     try:
         threads = os.listdir("/proc/self/task")
-    except OSError:
+        stolen = int(Path("/proc/stat").read_text().split(maxsplit=9)[8]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
         return 0.0
     for thread in threads:
         with contextlib.suppress(OSError, ValueError, IndexError):  # it has ended, or nothing is counted
             waited += int(Path(f"/proc/self/task/{thread}/schedstat").read_text().split()[1])
-    return waited / 1e9
+    return waited / 1e9 + stolen / (os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def measure(
         model=model,
         preset=preset.name,
         measured=datetime.now(UTC).isoformat(timespec="seconds"),
-        seconds=time.perf_counter() - begin,
+        seconds=round(time.perf_counter() - begin, 1),
         notes=notes,
     )
     progress("fitted", 1.0)
@@ -148,7 +148,8 @@ class _Run:
         return self._calm.disturbed
 
     def operators(self) -> None:
-        """Measures what the operators' files lack."""
+        """Measures what the operators' files lack: points of all grids in turn, so that a machine that is slower for a
+        while is so for every kind of operator."""
         grids = (self._token_points, self._head_points, self._prefill_points, self._decode_points)
         made: list[Operators] = []
 
@@ -167,15 +168,19 @@ class _Run:
                 )
             return made[0]
 
-        share = self._preset.operator_seconds / self._preset.seconds
-        for i, grid in enumerate(grids):
+        points = []
+        for number, grid in enumerate(grids):
+            found = _coarse_first(list(grid(operators)))
+            points += [((i + 1) / len(found), number, what, point) for i, (what, point) in enumerate(found)]
+        share = 1 - self._preset.step_seconds / self._preset.seconds
+        spent = [0.0] * len(grids)
+        for part, number, what, measure_point in sorted(points, key=lambda p: p[:2]):
+            if spent[number] > self._preset.operator_seconds:
+                continue
+            self._progress(what, share * part)
             begin = time.perf_counter() - self._calm.lost
-            for what, measure_point in _coarse_first(list(grid(operators))):
-                spent = (time.perf_counter() - self._calm.lost - begin) / self._preset.operator_seconds
-                if spent > 1:
-                    break
-                self._progress(what, share * (i + min(1.0, spent)))
-                measure_point()
+            measure_point()
+            spent[number] += time.perf_counter() - self._calm.lost - begin
 
     def _token_points(self, operators: Callable[[], Operators]) -> Iterator[tuple[str, Callable[[], None]]]:
         done = {int(r["num_tokens"]) for r in read_rows(self._folder / MLP)}
@@ -216,7 +221,8 @@ class _Run:
         most = self._options.max_model_len
         chunks = _up_to(self._preset.chunks, min(self._max_tokens, most))
         points = [(q, c) for q in chunks for c in self._preset.contexts if q + c <= most]
-        for q, context in sorted(points, key=lambda p: p[0] * (p[1] + p[0] / 2)):
+        points = [p for p in points if _pairs(*p) <= self._preset.most_pairs]
+        for q, context in sorted(points, key=lambda p: _pairs(*p)):
             if q + context <= operators().max_context and (1, q, context) not in done:
                 yield (
                     f"attention of {q} tokens behind {context}",
@@ -266,12 +272,12 @@ class _Run:
         append_row(self._folder / ATTENTION, ATTENTION_COLUMNS, row | more)
 
     def steps(self, engine: Engine, free_blocks: Sequence[int], data: Measurements) -> None:
-        """Runs whole steps until the files hold as many seconds of them as the preset asks for."""
+        """Runs whole steps until the files hold as many of them, or as many seconds, as the preset asks for."""
         budget = self._preset.step_seconds
-        spent = sum(step.seconds for step in data.steps)
+        done, spent = len(data.steps), sum(step.seconds for step in data.steps)
         tables = operator_tables(self._identity, data)
         most = min(self._max_tokens, self._options.max_model_len)
-        longest = budget / 12  # of one step, so that there are some of every kind
+        longest = budget / 30  # of one step, so that there are many of every kind
 
         def seconds(chunk: int) -> float:
             return predicted(tables, StepShape(chunks=(Chunk(chunk, 0, True),)))
@@ -284,15 +290,17 @@ class _Run:
         share = self._preset.step_seconds / self._preset.seconds
         # A run that goes on walks another way than the one before.
         walker = StepWalker(engine, self._options, limits, free_blocks, seed=len(data.steps))
+        begin = time.perf_counter() - self._calm.lost - spent
         with walking(walker):
-            while spent < budget:
-                part = 1 - share * (1 - spent / budget)
-                self._progress("whole steps", part)
+            while spent < budget and done < self._preset.most_steps:
+                part = max(spent / budget, done / self._preset.most_steps)
+                self._progress("whole steps", 1 - share * (1 - part))
                 mark = self._calm.mark()
                 step = walker.step()
                 if self._calm.holds(mark):
-                    spent += step.seconds
+                    done += 1
                     self._append_step(step)
+                spent = time.perf_counter() - self._calm.lost - begin
 
     def _context_within(self, seconds: float, tokens: Curve) -> int:
         """How long a prompt may be that passes within `seconds`."""
@@ -315,6 +323,11 @@ def _up_to(counts: Sequence[int], most: int) -> list[int]:
     """Counts up to `most`; `most` itself where they end below it by more than they began."""
     kept = [c for c in counts if c <= most]
     return kept if kept and (kept[-1] == most or len(kept) == len(counts)) else [*kept, most]
+
+
+def _pairs(chunk: int, context: int) -> int:
+    """Of a query and a KV token, in a chunk's attention."""
+    return chunk * context + chunk * (chunk + 1) // 2
 
 
 def _coarse_first(points: Sequence[_T]) -> list[_T]:

@@ -30,6 +30,12 @@ class _Running:
     prompt: int
     blocks: list[int] = field(default_factory=list)
     processed: int = 0
+    is_long: bool = False
+
+    @property
+    def hurries(self) -> bool:
+        """Whether it takes large chunks, to come to where contexts are long."""
+        return self.is_long and self.processed < 0.8 * self.prompt
 
     @property
     def is_decode(self) -> bool:
@@ -52,10 +58,16 @@ class StepWalker:
         long_prompts: Sequence[int] = (),
         first_sequence: int = FIRST_SEQUENCE,
     ) -> None:
-        """`long_prompts`: lengths of the prompts that come first, among short ones; later ones are random."""
+        """`long_prompts`: lengths of the prompts that come first, among short ones; later ones are random.
+
+        Raises ValueError when no block is free.
+        """
+        if not free_blocks:
+            raise ValueError("free_blocks is empty; whole steps need some")
         self._engine, self._options, self._limits = engine, options, limits
         self._long_prompts = list(long_prompts)
         self._free = list(free_blocks)
+        self._room = len(self._free) * options.block_size  # tokens
         self._rng = random.Random(seed)
         self._next_id = first_sequence
         self._running: list[_Running] = []
@@ -83,7 +95,7 @@ class StepWalker:
 
     @property
     def _longest(self) -> int:
-        return min(self._limits.max_context, self._options.max_model_len)
+        return min(self._limits.max_context, self._options.max_model_len, self._room)
 
     def _new_episode(self) -> None:
         rng, limits = self._rng, self._limits
@@ -112,7 +124,8 @@ class StepWalker:
             prompt = next((s for s in prompts if s.seq_id not in used), None) or self._new_prompt(len(decoding))
             if prompt is None:
                 break
-            size = _log_uniform(rng, 1, self._limits.max_chunk)
+            least = self._limits.max_chunk // 8 if prompt.hurries else 1
+            size = _log_uniform(rng, max(1, least), self._limits.max_chunk)
             size = max(1, min(size, prompt.prompt - prompt.processed, left))
             chunks.append((prompt, size))
             left -= size
@@ -125,14 +138,15 @@ class StepWalker:
         rng = self._rng
         if len(self._running) >= self._options.max_batch_size:
             return None
-        longest = self._longest - 64
+        longest = max(1, self._longest - 64)  # then there is room to decode
         short = max(1, min(longest, 256))
-        if decoding < self._crowd:
-            length = _log_uniform(rng, 1, short)
+        is_long = bool(self._long_prompts) and not any(s.hurries for s in self._running)
+        if is_long:
+            length = self._long_prompts.pop(0)
         else:
-            length = self._long_prompts.pop(0) if self._long_prompts else _log_uniform(rng, 1, longest)
+            length = _log_uniform(rng, 1, short if decoding < self._crowd else longest)
         length = max(1, min(length, longest))
-        seq = _Running(self._next_id, length)
+        seq = _Running(self._next_id, length, is_long=is_long)
         self._next_id += 1
         sampling = SamplingParams(temperature=0.0, max_tokens=self._options.max_model_len)
         self._engine.add_sequence(seq.seq_id, [_TOKEN] * length, length, sampling)
