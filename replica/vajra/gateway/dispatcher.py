@@ -161,6 +161,8 @@ class Dispatcher:
         except Exception:
             log.exception("choice %s failed", choice.sequence_id)
             choice.stream.fail(InternalError("internal error; the server's log has the details"))
+        finally:
+            choice.queued = None  # which refers to the choice: neither should wait for the collector of cycles
 
     def _enqueue(self, choice: Choice) -> None:
         if self._lost:
