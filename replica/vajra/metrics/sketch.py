@@ -42,6 +42,18 @@ class Sketch:
         if value > self.maximum:
             self.maximum = value
 
+    def merge(self, other: Sketch) -> None:
+        """Adds all that `other` holds; both have the same accuracy."""
+        if other.accuracy != self.accuracy:
+            raise ValueError(f"sketches of accuracies {self.accuracy} and {other.accuracy} do not merge")
+        for bucket, count in other._buckets.items():
+            self._buckets[bucket] = self._buckets.get(bucket, 0) + count
+        self._zeros += other._zeros
+        self.count += other.count
+        self.total += other.total
+        self.minimum = min(self.minimum, other.minimum)
+        self.maximum = max(self.maximum, other.maximum)
+
     @property
     def mean(self) -> float:
         """NaN when empty."""

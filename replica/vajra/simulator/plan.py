@@ -1,0 +1,185 @@
+"""A replica set to simulate: what a VajraDeployment says, on a device whose speed is predicted."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from dataclasses import dataclass
+
+from vajra.config import (
+    DynamicChunkReplicaSchedulerConfig,
+    FixedChunkReplicaSchedulerConfig,
+    RequestPrioritizerConfig,
+    SchedulerConfig,
+    VajraDeployment,
+)
+from vajra.prediction.devices import Device
+from vajra.prediction.prefill import PrefillTable
+from vajra.prediction.roofline import RooflinePredictor
+from vajra.prediction.shapes import Shape
+from vajra.scheduling import (
+    BlockManager,
+    Predictor,
+    Prioritizer,
+    ReplicaScheduler,
+    chunk_alone,
+    policies,
+    prioritizers,
+)
+from vajra.simulator.errors import SimulationError
+from vajra.simulator.memory import kv_blocks
+from vajra.simulator.metrics import Metrics
+from vajra.simulator.replica import SimulatedReplica
+from vajra.simulator.simulation import Simulation
+from vajra.simulator.workload import Workload
+
+UNBOUNDED = 1 << 62
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterPlan:
+    """Everything that a simulation needs but its requests."""
+
+    predictor: Predictor
+    scheduler: SchedulerConfig
+    prioritizer: RequestPrioritizerConfig
+    num_blocks: int  # of each replica's KV pool
+    block_size: int
+    max_model_len: int
+    replicas: int = 1
+    tensor: int = 1
+    pipeline: int = 1
+    queue_capacity: int = UNBOUNDED  # requests that may wait at the gateway
+    ahead: int = 1  # steps planned behind those that run
+    step_seconds: float = 0.0  # that a step takes beyond its prediction
+    gateway_seconds: float = 0.0  # from a request's arrival until it can be bound to a replica
+
+    def __post_init__(self) -> None:
+        if self.num_blocks * self.block_size < self.max_model_len:
+            raise SimulationError(
+                f"{self.num_blocks} KV blocks of {self.block_size} tokens do not hold one sequence of "
+                f"{self.max_model_len} tokens"
+            )
+        if self.replicas < 1:
+            raise SimulationError(f"a replica set to simulate has at least one replica, not {self.replicas}")
+
+    @property
+    def devices(self) -> int:
+        """Of all replicas."""
+        return self.replicas * self.tensor * self.pipeline
+
+    @functools.cached_property
+    def prefill_times(self) -> PrefillTable:
+        """Of prompts by themselves, under this plan's scheduler."""
+        chunk = chunk_alone(self.scheduler, self.predictor, self.max_model_len)
+        return PrefillTable.build(self.predictor, chunk, self.max_model_len)
+
+    def simulation(self, metrics: Metrics) -> Simulation:
+        """A replica set that idles, watched by `metrics`."""
+        times = self.prefill_times if self.prioritizer.predicts else None
+        prioritizer: Prioritizer = prioritizers.create(self.prioritizer, times)
+        simulation = Simulation(
+            [self._replica(index, prioritizer) for index in range(self.replicas)],
+            prioritizer,
+            metrics,
+            queue_capacity=self.queue_capacity,
+            max_model_len=self.max_model_len,
+            gateway_seconds=self.gateway_seconds,
+        )
+        metrics.simulation = simulation
+        return simulation
+
+    def simulate(self, workload: Workload, metrics: Metrics) -> Simulation:
+        """Runs all requests to their ends."""
+        simulation = self.simulation(metrics)
+        simulation.run(workload)
+        return simulation
+
+    def _replica(self, index: int, prioritizer: Prioritizer) -> SimulatedReplica:
+        scheduler = ReplicaScheduler(
+            BlockManager(self.num_blocks, self.block_size),
+            policies.create(self.scheduler, prioritizer),
+            prioritizer,
+            self.predictor,
+        )
+        return SimulatedReplica(
+            index, scheduler, stages=self.pipeline, ahead=self.ahead, step_seconds=self.step_seconds
+        )
+
+    def with_replicas(self, replicas: int) -> ClusterPlan:
+        """The same with another number of replicas."""
+        changed = dataclasses.replace(self, replicas=replicas)
+        if "prefill_times" in vars(self):  # they take a while, and are the same
+            vars(changed)["prefill_times"] = self.prefill_times
+        return changed
+
+
+def roofline_plan(deployment: VajraDeployment, shape: Shape, device: Device) -> ClusterPlan:
+    """The plan of a deployment on devices whose speed is their roofline's.
+
+    Raises SimulationError for what does not fit or is not simulated.
+    """
+    config = deployment.replica_config
+    parallel = config.parallel_config
+    tensor, pipeline = parallel.tensor_parallel_size, parallel.pipeline_parallel_size
+    _check(deployment)
+    try:
+        predictor = RooflinePredictor(shape, device, tensor=tensor, pipeline=pipeline)
+    except ValueError as error:
+        raise SimulationError(str(error)) from None
+    scheduler = config.scheduler_config
+    max_model_len = config.model_config.max_model_len
+    num_blocks = kv_blocks(
+        shape,
+        memory_bytes=device.memory,
+        utilization=config.worker_config.gpu_memory_utilization,
+        tensor=tensor,
+        pipeline=pipeline,
+        block_size=config.cache_config.block_size,
+        max_model_len=max_model_len,
+        max_batch_size=scheduler.max_batch_size,
+        max_batch_tokens=_max_tokens(scheduler),
+    )
+    return _plan(deployment, predictor, num_blocks)
+
+
+def predicted_plan(deployment: VajraDeployment, predictor: Predictor, num_blocks: int) -> ClusterPlan:
+    """The plan of a deployment on a device that was measured: `predictor` knows its speed for the deployment's layout,
+    and a replica's KV pool has `num_blocks`. Raises SimulationError for what is not simulated."""
+    _check(deployment)
+    return _plan(deployment, predictor, num_blocks)
+
+
+def _plan(deployment: VajraDeployment, predictor: Predictor, num_blocks: int) -> ClusterPlan:
+    config = deployment.replica_config
+    parallel = config.parallel_config
+    return ClusterPlan(
+        predictor=predictor,
+        scheduler=config.scheduler_config,
+        prioritizer=deployment.prioritizer_config,
+        num_blocks=num_blocks,
+        block_size=config.cache_config.block_size,
+        max_model_len=config.model_config.max_model_len,
+        replicas=deployment.replica_set_config.num_replicas,
+        tensor=parallel.tensor_parallel_size,
+        pipeline=parallel.pipeline_parallel_size,
+    )
+
+
+def _check(deployment: VajraDeployment) -> None:
+    parallel = deployment.replica_config.parallel_config
+    for path, is_set in (
+        ("spec.parallelism.kv", parallel.kv_parallel_size > 1),
+        ("spec.parallelism.sequencePipeline", parallel.enable_sequence_pipeline_parallel),
+        ("spec.parallelism.expert", parallel.enable_expert_parallel),
+    ):
+        if is_set:
+            raise SimulationError(f"{path} is set; this version does not simulate it. Leave it out")
+
+
+def _max_tokens(scheduler: SchedulerConfig) -> int:
+    """Query tokens of the largest batch."""
+    if isinstance(scheduler, FixedChunkReplicaSchedulerConfig):
+        return scheduler.chunk_size
+    assert isinstance(scheduler, DynamicChunkReplicaSchedulerConfig)  # and SpaceSharing is one
+    return scheduler.max_chunk_size_param
