@@ -15,6 +15,7 @@ _FAULTS = (
     ("vajra.prediction.profile", "ProfileError", FAILED),
     ("vajra.client.errors", "InvalidRequestError", USAGE),
     ("vajra.client.errors", "VajraError", FAILED),
+    ("vajra.simulator.errors", "SimulationError", USAGE),
     ("vajra.gateway.errors", "GatewayError", FAILED),
     ("vajra.cli.openai_client", "ServerError", FAILED),
 )

@@ -16,6 +16,7 @@ from vajra.cli.output import Format, FormatOption
 from vajra.cli.profile import app as profile_app
 from vajra.cli.program import Commands, run
 from vajra.cli.serve import serve
+from vajra.cli.simulate import simulate
 
 app = typer.Typer(
     name="vajra",
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (serve, chat, generate, bench):
+for command in (serve, chat, generate, bench, simulate):
     app.command()(command)
 app.add_typer(model_app, name="model")
 app.add_typer(config_app, name="config")

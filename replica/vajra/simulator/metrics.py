@@ -122,6 +122,7 @@ class Metrics:
         are no classes."""
         self.long_prompt_tokens = long_prompt_tokens
         self.simulation: Simulation | None = None  # set it, so that queues are seen
+        self.on_prefilled: list[Callable[[float, Running], None]] = []
         self.on_finished: list[Callable[[float, Running], None]] = []
         self.on_step: list[Callable[[float, SimulatedReplica, Step], None]] = []
         self.token_gaps = Sketch()
@@ -154,6 +155,11 @@ class Metrics:
     def classes(self) -> list[str]:
         """The classes that there are, without "all"; none where requests are not told apart."""
         return [] if self.long_prompt_tokens is None else sorted(self._classes, reverse=True)
+
+    def class_of(self, request: Request) -> str:
+        """ "long" or "short"."""
+        most = self.long_prompt_tokens
+        return "short" if most is None or request.prompt_tokens < most else "long"
 
     # ---- what happens
 
@@ -198,13 +204,15 @@ class Metrics:
         """A first token."""
         self.prompt_tokens += running.request.prompt_tokens
         self.output_tokens += 1
+        for hear in self.on_prefilled:
+            hear(now, running)
 
     def finished(self, now: float, running: Running) -> None:
         """A whole request."""
         self.num_completed += 1
         self.last_token = now
         request = running.request
-        name = "short" if self.long_prompt_tokens is None or request.prompt_tokens < self.long_prompt_tokens else "long"
+        name = self.class_of(request)
         sketches = self._classes.get(name)
         if sketches is None:
             sketches = self._classes[name] = RequestSketches()

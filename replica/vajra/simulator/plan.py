@@ -114,55 +114,75 @@ class ClusterPlan:
         return changed
 
 
-def roofline_plan(deployment: VajraDeployment, shape: Shape, device: Device) -> ClusterPlan:
+@dataclass(frozen=True, kw_only=True)
+class Overheads:
+    """What a deployment does not say: costs beside the predicted ones, and the gateway's bound."""
+
+    step_seconds: float = 0.0
+    gateway_seconds: float = 0.0
+    queue_capacity: int = UNBOUNDED
+
+
+NO_OVERHEADS = Overheads()
+
+
+def roofline_plan(
+    deployment: VajraDeployment, shape: Shape, device: Device, overheads: Overheads = NO_OVERHEADS
+) -> ClusterPlan:
     """The plan of a deployment on devices whose speed is their roofline's.
 
     Raises SimulationError for what does not fit or is not simulated.
     """
-    config = deployment.replica_config
-    parallel = config.parallel_config
-    tensor, pipeline = parallel.tensor_parallel_size, parallel.pipeline_parallel_size
-    _check(deployment)
+    parallel = deployment.replica_config.parallel_config
     try:
-        predictor = RooflinePredictor(shape, device, tensor=tensor, pipeline=pipeline)
+        predictor = RooflinePredictor(
+            shape, device, tensor=parallel.tensor_parallel_size, pipeline=parallel.pipeline_parallel_size
+        )
     except ValueError as error:
         raise SimulationError(str(error)) from None
-    scheduler = config.scheduler_config
-    max_model_len = config.model_config.max_model_len
+    return predicted_plan(deployment, predictor, shape, device.memory, overheads)
+
+
+def predicted_plan(
+    deployment: VajraDeployment,
+    predictor: Predictor,
+    shape: Shape,
+    memory_bytes: float,
+    overheads: Overheads = NO_OVERHEADS,
+) -> ClusterPlan:
+    """The plan of a deployment on devices of `memory_bytes`, whose speed in its layout `predictor` knows.
+
+    Raises SimulationError for what does not fit or is not simulated.
+    """
+    _check(deployment)
+    config = deployment.replica_config
+    parallel, scheduler = config.parallel_config, config.scheduler_config
+    tensor, pipeline = parallel.tensor_parallel_size, parallel.pipeline_parallel_size
+    block_size, max_model_len = config.cache_config.block_size, config.model_config.max_model_len
     num_blocks = kv_blocks(
         shape,
-        memory_bytes=device.memory,
+        memory_bytes=memory_bytes,
         utilization=config.worker_config.gpu_memory_utilization,
         tensor=tensor,
         pipeline=pipeline,
-        block_size=config.cache_config.block_size,
+        block_size=block_size,
         max_model_len=max_model_len,
         max_batch_size=scheduler.max_batch_size,
         max_batch_tokens=_max_tokens(scheduler),
     )
-    return _plan(deployment, predictor, num_blocks)
-
-
-def predicted_plan(deployment: VajraDeployment, predictor: Predictor, num_blocks: int) -> ClusterPlan:
-    """The plan of a deployment on a device that was measured: `predictor` knows its speed for the deployment's layout,
-    and a replica's KV pool has `num_blocks`. Raises SimulationError for what is not simulated."""
-    _check(deployment)
-    return _plan(deployment, predictor, num_blocks)
-
-
-def _plan(deployment: VajraDeployment, predictor: Predictor, num_blocks: int) -> ClusterPlan:
-    config = deployment.replica_config
-    parallel = config.parallel_config
     return ClusterPlan(
         predictor=predictor,
-        scheduler=config.scheduler_config,
+        scheduler=scheduler,
         prioritizer=deployment.prioritizer_config,
         num_blocks=num_blocks,
-        block_size=config.cache_config.block_size,
-        max_model_len=config.model_config.max_model_len,
+        block_size=block_size,
+        max_model_len=max_model_len,
         replicas=deployment.replica_set_config.num_replicas,
-        tensor=parallel.tensor_parallel_size,
-        pipeline=parallel.pipeline_parallel_size,
+        tensor=tensor,
+        pipeline=pipeline,
+        queue_capacity=overheads.queue_capacity,
+        step_seconds=overheads.step_seconds,
+        gateway_seconds=overheads.gateway_seconds,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from vajra.scheduling import Prioritizer, QueuedRequest, QueueFull, ReplicaSetQueue
@@ -79,16 +79,14 @@ class Simulation:
         """Requests at replicas."""
         return len(self._running) - len(self._queue)
 
-    def run(self, requests: Iterable[Request], until: float | None = None) -> None:
-        """Simulates until all requests have ended, or until nothing is left to do before the time `until`."""
+    def run(self, requests: Iterable[Request], *, stop: Callable[[], bool] = lambda: False) -> None:
+        """Simulates until all requests have ended, or `stop` says so: it is asked after each event."""
         stream = iter(requests)
         request = next(stream, None)
         ends, delay = self._ends, self._gateway_seconds
-        while request is not None or ends:
+        while (request is not None or ends) and not stop():
             if request is not None and (not ends or request.arrival + delay <= ends[0][0]):
                 now = request.arrival + delay
-                if until is not None and now > until:
-                    break
                 self.now = now
                 touched: dict[int, None] = {}
                 while request is not None and request.arrival + delay <= now:
@@ -97,8 +95,6 @@ class Simulation:
                 self._plan(now, touched)
             else:
                 now = ends[0][0]
-                if until is not None and now > until:
-                    break
                 self.now = now
                 self._complete(now, self.replicas[heapq.heappop(ends)[2]])
 

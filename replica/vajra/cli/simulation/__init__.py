@@ -1,0 +1,1 @@
+"""`vajra simulate`: its options read, its results printed."""
