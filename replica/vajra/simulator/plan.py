@@ -30,7 +30,7 @@ from vajra.simulator.errors import SimulationError
 from vajra.simulator.memory import kv_blocks
 from vajra.simulator.metrics import Metrics
 from vajra.simulator.replica import SimulatedReplica
-from vajra.simulator.simulation import Simulation
+from vajra.simulator.simulation import Observer, Simulation
 from vajra.simulator.workload import Workload
 
 UNBOUNDED = 1 << 62
@@ -74,24 +74,22 @@ class ClusterPlan:
         chunk = chunk_alone(self.scheduler, self.predictor, self.max_model_len)
         return PrefillTable.build(self.predictor, chunk, self.max_model_len)
 
-    def simulation(self, metrics: Metrics) -> Simulation:
-        """A replica set that idles, watched by `metrics`."""
+    def simulation(self, observer: Observer) -> Simulation:
+        """A replica set that idles, watched by `observer`."""
         times = self.prefill_times if self.prioritizer.predicts else None
         prioritizer: Prioritizer = prioritizers.create(self.prioritizer, times)
-        simulation = Simulation(
+        return Simulation(
             [self._replica(index, prioritizer) for index in range(self.replicas)],
             prioritizer,
-            metrics,
+            observer,
             queue_capacity=self.queue_capacity,
             max_model_len=self.max_model_len,
             gateway_seconds=self.gateway_seconds,
         )
-        metrics.simulation = simulation
-        return simulation
 
     def simulate(self, workload: Workload, metrics: Metrics) -> Simulation:
         """Runs all requests to their ends."""
-        simulation = self.simulation(metrics)
+        simulation = metrics.simulation = self.simulation(metrics)
         simulation.run(workload)
         return simulation
 

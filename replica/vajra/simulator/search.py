@@ -47,7 +47,7 @@ class Search:
         """Simulates a plan, at another rate if one is given."""
         workload = self.workload if rate is None else self.workload.at_rate(rate)
         metrics = Metrics(long_prompt_tokens=self.long_prompt_tokens)
-        simulation = plan.simulation(metrics)
+        simulation = metrics.simulation = plan.simulation(metrics)
         cut = _Cut(self.objectives, len(workload), metrics)
         metrics.on_prefilled.append(cut.prefilled)
         simulation.run(workload, stop=lambda: cut.certain)
