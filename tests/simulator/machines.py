@@ -37,6 +37,9 @@ class TokenTime:
     def with_chunk(self, num_query: int, context: int, samples: bool) -> float:
         return (self.tokens + num_query) * self.per_token + self.per_step
 
+    def observe(self, actual: float) -> None:
+        pass
+
 
 @dataclass(frozen=True)
 class TokenMachine:
@@ -48,8 +51,9 @@ class TokenMachine:
     def batch(self) -> TokenTime:
         return TokenTime(self.per_token, self.per_step)
 
-    def observe(self, predicted: float, actual: float) -> None:
-        pass
+    @property
+    def scale(self) -> float:
+        return 1.0
 
 
 def plan(

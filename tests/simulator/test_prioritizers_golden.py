@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-
 from tests.simulator.machines import TokenMachine, plan, simulate
+
 from vajra.config import (
     EdfRequestPrioritizerConfig,
     FcfsRequestPrioritizerConfig,

@@ -36,7 +36,8 @@ def simulate(
     ] = None,
     max_batch_size: Annotated[int | None, typer.Option(min=1, help="Sequences in one batch.")] = None,
     trace: Annotated[
-        Path | None, typer.Option(help="Recorded requests: .csv or .jsonl, our columns or Azure's, Mooncake's, Vidur's.")
+        Path | None,
+        typer.Option(help="Recorded requests: .csv or .jsonl, our columns or Azure's, Mooncake's, Vidur's."),
     ] = None,
     speed: Annotated[float, typer.Option(min=1e-6, help="Replay the trace so many times faster.")] = 1.0,
     requests: Annotated[int | None, typer.Option(min=1, help="How many requests; 1000, or all of the trace.")] = None,
@@ -56,7 +57,9 @@ def simulate(
     long_from: Annotated[
         int | None, typer.Option(min=1, help="Prompts from so many tokens on are told apart as long.")
     ] = None,
-    queue: Annotated[int | None, typer.Option(min=0, help="Requests that may wait at the gateway; any by default.")] = None,
+    queue: Annotated[
+        int | None, typer.Option(min=0, help="Requests that may wait at the gateway; any by default.")
+    ] = None,
     step_overhead: Annotated[float, typer.Option(min=0, help="Seconds of each step beyond its prediction.")] = 0.0,
     request_overhead: Annotated[
         float, typer.Option(min=0, help="Seconds from arrival until a request can be dispatched.")

@@ -37,7 +37,9 @@ class RooflinePredictor:
         self._head_read = head_bytes / reading
         self._head_computed = head_bytes / compute
         self._kv_read = kv_bytes / reading
-        pairs = 4 * shape.num_heads * shape.head_dim * layers / tensor  # flops of a query token and one token of context
+        pairs = (
+            4 * shape.num_heads * shape.head_dim * layers / tensor
+        )  # flops of a query token and one token of context
         self._pair = pairs / (device.flops * device.attention_efficiency)
         hidden_bytes = shape.hidden_size * _BYTES
         self._per_token = (pipeline - 1) * hidden_bytes / device.send_bandwidth / tensor
@@ -50,8 +52,10 @@ class RooflinePredictor:
         """An empty batch."""
         return RooflineBatch(self)
 
-    def observe(self, predicted: float, actual: float) -> None:
-        """Nothing is learnt: peaks are what they are."""
+    @property
+    def scale(self) -> float:
+        """1: peaks are what they are."""
+        return 1.0
 
 
 class RooflineBatch:
@@ -86,6 +90,9 @@ class RooflineBatch:
         """`seconds` after `add_chunk` of the same."""
         attention = self._attention + self._chunk(num_query, context)
         return self._seconds(self._tokens + num_query, self._rows + samples, attention)
+
+    def observe(self, actual: float) -> None:
+        """Nothing is learnt."""
 
     def _chunk(self, num_query: int, context: int) -> float:
         p = self._p

@@ -40,7 +40,7 @@ class Arrivals:
             match kind, numbers:
                 case "at-once", []:
                     return cls(kind)
-                case ("fixed" | "poisson"), [rate]:
+                case (("fixed" | "poisson"), [rate]):
                     return cls(kind, rate)
                 case "gamma", [rate, variation]:
                     return cls(kind, rate, variation)

@@ -22,12 +22,13 @@ _POINTS = 1001  # of a distribution
 
 
 @contextmanager
-def recording(folder: Path, metrics: Metrics, kinds: Iterable[str]) -> Iterator[list[Path]]:
-    """Writes what is of `kinds` while a simulation runs; gives the paths."""
+def recording(folder: Path | None, metrics: Metrics, kinds: Iterable[str]) -> Iterator[list[Path]]:
+    """Writes what is of `kinds` into a folder while a simulation runs; gives the paths."""
     paths: list[Path] = []
     with ExitStack() as stack:
 
         def opened(name: str) -> TextIO:
+            assert folder is not None
             paths.append(folder / name)
             return stack.enter_context((folder / name).open("w", newline="", encoding="utf-8"))
 

@@ -32,7 +32,7 @@ class Objective:
 
     @classmethod
     def parse(cls, text: str) -> Objective:
-        """Reads `ttft:p90:2.0`, `short.ttft:p99:0.5` or `tbt:p99.9:0.1`. Raises SimulationError with what is allowed."""
+        """Reads `ttft:p90:2`, `short.ttft:p99:0.5` or `tbt:p99.9:0.1`. Raises SimulationError with what is allowed."""
         name, _, rest = text.partition(":")
         quantile, _, seconds = rest.partition(":")
         group, dot, metric = name.rpartition(".")

@@ -77,7 +77,7 @@ def request_table(metrics: Metrics) -> list[dict[str, Any]]:
     for group in ("all", *metrics.classes):
         sketches = metrics.requests(group)
         rows += [{"metric": name, "class": group, **summary(sketches[name])} for name in REQUEST_METRICS]
-    ignored = {name: None for name in STATISTICS} | {"count": sum(metrics.refusals.values())}
+    ignored = dict.fromkeys(STATISTICS) | {"count": sum(metrics.refusals.values())}
     return [*rows, {"metric": "request_num_ignored", "class": "all", **ignored}]
 
 

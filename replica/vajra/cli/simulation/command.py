@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,7 @@ def run_command(options: SimulateOptions, output: Format) -> None:
     if options.output_dir is not None:
         _make_folder(options.output_dir)
     started = time.perf_counter()
-    recorded = nullcontext([]) if options.output_dir is None else recording(options.output_dir, metrics, options.keep)
-    with _progress(metrics, len(workload)), recorded as paths:
+    with _progress(metrics, len(workload)), recording(options.output_dir, metrics, options.keep) as paths:
         simulation = plan.simulate(workload, metrics)
     seconds = time.perf_counter() - started
     found = {"setup": _setup(plan), **report(simulation, metrics, objectives), "wall_seconds": seconds}

@@ -76,7 +76,9 @@ def read_deployment(options: SimulateOptions) -> VajraDeployment:
     chosen = {name: value for name, value in options.scheduler_options.items() if value is not None}
     if options.manifest is not None:
         if options.model or options.scheduler or options.prioritizer or given or chosen:
-            raise CommandError("with -f the manifest says model, layout, scheduler and prioritizer; set them there", USAGE)
+            raise CommandError(
+                "with -f the manifest says model, layout, scheduler and prioritizer; set them there", USAGE
+            )
         return read_manifest(options.manifest)
     if options.scheduler is not None:
         config = parsed("--scheduler", _member(SchedulerConfig), options.scheduler)
@@ -179,7 +181,9 @@ def _profile_plan(
         ("tokens of a KV block", config.cache_config.block_size, identity.block_size),
     ):
         if asked != measured:
-            raise CommandError(f"--profile: {path} was measured with {measured} {what}, and {asked} are asked for", USAGE)
+            raise CommandError(
+                f"--profile: {path} was measured with {measured} {what}, and {asked} are asked for", USAGE
+            )
     memory = None if options.memory is None else options.memory * GIB
     if memory is None:
         from vajra.worker.resources import memory_limit_bytes

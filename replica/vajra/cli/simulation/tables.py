@@ -40,7 +40,9 @@ def print_report(found: Mapping[str, Any], console: Console) -> None:
     if found["targets"]["given"]:
         console.print(f"{found['targets']['met']} of {found['targets']['given']} first tokens within their own target")
     for objective in found["objectives"]:
-        console.print(f"{_verdict(objective['holds'])} {objective['objective']}: {_objective(objective)}", highlight=False)
+        console.print(
+            f"{_verdict(objective['holds'])} {objective['objective']}: {_objective(objective)}", highlight=False
+        )
 
 
 def print_search(found: Mapping[str, Any], console: Console) -> None:
@@ -50,7 +52,15 @@ def print_search(found: Mapping[str, Any], console: Console) -> None:
     if found["setup"] is not None:
         _print_setup({**found["setup"], "replicas": None}, console)
     table = Table(title=f"Fewest replicas that hold {', '.join(found['objectives'])}", title_justify="left")
-    for heading in ("tensor", "pipeline", "replicas", "devices", *found["objectives"], "busy", "output tokens/s/device"):
+    for heading in (
+        "tensor",
+        "pipeline",
+        "replicas",
+        "devices",
+        *found["objectives"],
+        "busy",
+        "output tokens/s/device",
+    ):
         table.add_column(heading, justify="right")
     best = found["best"]
     notes = []
@@ -96,7 +106,9 @@ def print_rates(found: Mapping[str, Any], console: Console) -> None:
 
 
 def _print_setup(setup: Mapping[str, Any], console: Console) -> None:
-    layout = "" if setup["replicas"] is None else f"{setup['replicas']} replicas of tensor {setup['tensor']} x pipeline "
+    layout = (
+        "" if setup["replicas"] is None else f"{setup['replicas']} replicas of tensor {setup['tensor']} x pipeline "
+    )
     layout = f"{layout}{setup['pipeline']}, " if layout else ""
     console.print(
         f"simulated, times from: {setup['times']}\n{layout}{setup['scheduler']}, {setup['prioritizer']}, KV cache of "
