@@ -49,6 +49,12 @@ def test_what_remains_falls_and_is_above_0_while_tokens_are_left(length: int, pr
     assert TABLE.remaining(length, 0) == TABLE.prefill_time(length)
 
 
+def test_the_longest_prompt_may_be_of_any_length() -> None:
+    longest = 100
+    table = PrefillTable.build(PREDICTOR, lambda p: min(32, longest - p), longest, stride=64)
+    assert table.prefill_time(longest) >= walked(longest - 36, lambda p: 32)
+
+
 def test_it_travels_as_plain_data() -> None:
     again = PrefillTable(list(TABLE.seconds), TABLE.stride)
     assert again.prefill_time(5000) == TABLE.prefill_time(5000)
