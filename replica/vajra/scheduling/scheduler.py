@@ -34,10 +34,19 @@ class ReplicaScheduler:
     """
 
     def __init__(
-        self, blocks: BlockManager, policy: ChunkPolicy, prioritizer: Prioritizer, predictor: Predictor | None = None
+        self,
+        blocks: BlockManager,
+        policy: ChunkPolicy,
+        prioritizer: Prioritizer,
+        predictor: Predictor | None = None,
+        *,
+        stages: int = 1,
     ) -> None:
-        """`predictor` times the batches; the policies that predict need it."""
+        """`predictor` times the batches; the policies that predict need it. With pipeline `stages` a sequence is in no
+        batch until the one it was in before can be through, `stages` batches later; others fill the pipeline, and each
+        batch takes its share of the decodes."""
         self.blocks = blocks
+        self._stages = stages
         self._sequences: dict[int, Sequence] = {}
         self.adopt(policy, prioritizer, predictor)
         self._resident: list[Sequence] = []  # oldest first
@@ -178,10 +187,16 @@ class ReplicaScheduler:
         block_size = self.blocks.block_size
         items = batch.items
         context = 0
+        step, through = batch.step_id, batch.step_id - self._stages
+        most = -(-len(self._resident) // self._stages)
         for seq in tuple(self._resident):
             processed = seq.processed
             if processed < seq.prefill_end or seq.planned == seq.last_token or not seq.blocks:
                 continue
+            if seq.last_step > through and seq.in_flight:
+                continue
+            if len(items) == most:
+                break
             new_blocks: SequenceABC[int] = ()
             if processed == len(seq.blocks) * block_size:
                 new_blocks = self._grow(seq, now)
@@ -192,6 +207,7 @@ class ReplicaScheduler:
             seq.processed = processed + 1
             seq.planned += 1
             seq.in_flight += 1
+            seq.last_step = step
             seq.ledger.batches += 1
             items.append(BatchItem(seq.seq_id, 1, new_blocks))
         batch.num_tokens = batch.num_decodes = len(items)
@@ -200,7 +216,10 @@ class ReplicaScheduler:
             batch.time.add_decodes(len(items), context)
 
     def _take_prefills(self, batch: Batch, now: float, *, admit: bool) -> None:
-        candidates = [s for s in self._resident if s.processed < s.prefill_end]
+        through = batch.step_id - self._stages
+        candidates = [
+            s for s in self._resident if s.processed < s.prefill_end and not (s.in_flight and s.last_step > through)
+        ]
         if not candidates and not self._waiting:
             return
         key = self._prioritizer.key
@@ -277,6 +296,7 @@ class ReplicaScheduler:
             batch.time.add_chunk(tokens, seq.processed, samples)
         seq.processed += tokens
         seq.in_flight += 1
+        seq.last_step = batch.step_id
         if samples:
             seq.planned += 1
         ledger = seq.ledger

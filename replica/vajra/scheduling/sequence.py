@@ -65,6 +65,7 @@ class Sequence:
         "finished",
         "in_flight",
         "known",
+        "last_step",
         "last_token",
         "ledger",
         "name",
@@ -110,6 +111,7 @@ class Sequence:
         self.prefill_end = num_tokens
         self.processed = 0
         self.in_flight = 0  # batches in flight that hold it
+        self.last_step = -1  # the last of its batches
         self.blocks: list[int] = []
         self.finished = False
         self.ledger = Ledger(arrival)

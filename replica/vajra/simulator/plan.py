@@ -99,6 +99,7 @@ class ClusterPlan:
             policies.create(self.scheduler, prioritizer),
             prioritizer,
             self.predictor,
+            stages=self.pipeline,
         )
         return SimulatedReplica(
             index, scheduler, stages=self.pipeline, ahead=self.ahead, step_seconds=self.step_seconds
