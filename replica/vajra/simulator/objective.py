@@ -38,7 +38,8 @@ class Objective:
         group, dot, metric = name.rpartition(".")
         group = group if dot else "all"
         try:
-            found = cls(metric, float(quantile.removeprefix("p")) / 100, float(seconds), group)
+            share = round(float(quantile.removeprefix("p")) / 100, 9)
+            found = cls(metric, share, float(seconds), group)
         except ValueError:
             raise SimulationError(f"{text!r} is not an objective; allowed is {_FORM}") from None
         known = metric in LATENCIES or (metric == TBT and group == "all")
