@@ -1,0 +1,248 @@
+"""Whether a simulation tells what the real engine does: the same requests through both, side by side.
+
+    vajra profile && python -m bench.simulator_truth --profile ~/.cache/vajra/profiles/*/profile.json
+    python -m bench.simulator_truth --profile profile.json --rounds 5 -o json
+
+A server of this machine (gateway, replica and engine, as `vajra serve` starts them) gets three workloads in turn, round
+after round, from the load generator of `vajra bench`. The simulator gets the same arrivals and lengths, the profile's
+times, and two constants that a few single requests show before the first round: what a request and what a step take
+beyond the profile. A figure agrees when the simulated one is within 10% of the median of the rounds, or within twice
+their spread if that is more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from bench.processes import free_port
+
+from vajra.cli.benchmark.runner import run
+from vajra.cli.benchmark.statistics import RequestRecord
+from vajra.cli.benchmark.target import OpenAITarget
+from vajra.cli.benchmark.workload import BenchmarkRequest
+from vajra.cli.openai_client import OpenAIClient
+from vajra.config import VajraDeployment
+from vajra.prediction import FittedPredictor, Profile
+from vajra.prediction.shapes import ModelShape
+from vajra.simulator import Arrivals, Lengths, Request, SyntheticWorkload
+from vajra.simulator.metrics import Metrics
+from vajra.simulator.plan import Overheads, predicted_plan
+from vajra.simulator.simulation import Simulation
+from vajra.worker.resources import memory_limit_bytes
+
+_START_SECONDS = 120.0
+_FIGURES = ("ttft p50", "ttft p90", "tbt p50", "tbt p90", "makespan")
+
+
+def recipe(count: int, arrivals: str, prompt: str, output: str, seed: int) -> SyntheticWorkload:
+    """A workload of the generator."""
+    return SyntheticWorkload(
+        num_requests=count,
+        arrivals=Arrivals.parse(arrivals),
+        prompt_lengths=Lengths.parse(prompt),
+        output_lengths=Lengths.parse(output),
+        seed=seed,
+    )
+
+
+WORKLOADS = {
+    "steady": recipe(20, "poisson:1.2", "lognormal:96:0.5:16:400", "lognormal:32:0.4:8:96", 1),
+    "bursts": recipe(24, "bursty:2:1:3", "uniform:32:256", "uniform:8:48", 2),
+    "at once": recipe(16, "at-once", "uniform:32:256", "fixed:48", 3),
+}
+ALONE = [Request(0.0, 128, 32)] * 5
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of one run, in seconds."""
+
+    ttft_p50: float
+    ttft_p90: float
+    tbt_p50: float
+    tbt_p90: float
+    makespan: float
+
+    @classmethod
+    def of(cls, ttfts: Sequence[float], gaps: Sequence[float], makespan: float) -> Figures:
+        """Quantiles of all requests and all gaps."""
+        first, between = np.percentile(ttfts, (50, 90)), np.percentile(gaps, (50, 90))
+        return cls(*(float(v) for v in (*first, *between)), makespan)
+
+
+@contextlib.contextmanager
+def server(model: str, max_model_len: int) -> Iterator[str]:
+    """`vajra serve` on a free port; gives its address."""
+    port = free_port()
+    command = [sys.executable, "-m", "vajra.cli", "serve", model, "--port", str(port), "--grpc-port", "0"]
+    child = subprocess.Popen([*command, "--max-model-len", str(max_model_len)], stdout=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        end = time.monotonic() + _START_SECONDS
+        while not _answers(url):
+            if child.poll() is not None or time.monotonic() > end:
+                raise SystemExit(f"`{' '.join(command)}` does not answer")
+            time.sleep(0.2)  # nobody tells when a server is up
+        yield url
+    finally:
+        child.terminate()
+        child.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def measure(url: str, requests: Sequence[Request], *, in_turn: bool = False) -> list[RequestRecord]:
+    """Sends requests of random ids at their arrivals, or one after the other."""
+    generator = np.random.default_rng(0)
+
+    def prompt(length: int) -> tuple[int, ...]:
+        return tuple(int(i) for i in generator.integers(1000, 30000, length))
+
+    wanted = [
+        BenchmarkRequest(prompt(r.prompt_tokens), r.prompt_tokens, r.output_tokens, None if in_turn else r.arrival)
+        for r in requests
+    ]
+
+    async def send() -> list[RequestRecord]:
+        async with OpenAIClient(url) as client:
+            target = OpenAITarget(client, (await client.models())[0])
+            records, _ = await run(target, wanted, concurrency=1 if in_turn else None)
+        return records
+
+    records = asyncio.run(send())
+    if faults := [record.error for record in records if record.error]:
+        raise SystemExit(f"a request failed: {faults[0]}")
+    return records
+
+
+def measured(records: Sequence[RequestRecord]) -> Figures:
+    """What clients saw, from when each request should have been sent."""
+    due = [record.sent if record.scheduled is None else record.scheduled for record in records]
+    ttfts = [record.token_times[0] - start for record, start in zip(records, due, strict=True)]
+    gaps = [gap for record in records for gap in record.itl]
+    return Figures.of(ttfts, gaps, max(record.token_times[-1] for record in records) - min(due))
+
+
+class _Gaps(Metrics):
+    """Every gap by itself: these runs are small."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gaps: list[float] = []
+
+    def gap(self, seconds: float, count: int) -> None:
+        super().gap(seconds, count)
+        self.gaps += [seconds] * count
+
+
+def simulated(profile: Profile, model: str, max_model_len: int, requests: object, overheads: Overheads) -> Figures:
+    """The same requests through the simulator."""
+    identity = profile.identity
+    shape = ModelShape(
+        vocab_size=identity.vocab_size,
+        hidden_size=identity.hidden_size,
+        intermediate_size=identity.intermediate_size,
+        num_layers=identity.num_layers,
+        num_heads=identity.num_heads,
+        num_kv_heads=identity.num_kv_heads,
+        head_dim=identity.head_dim,
+    )
+    deployment = VajraDeployment.for_model(model, max_model_len=max_model_len)
+    plan = predicted_plan(deployment, FittedPredictor(profile), shape, memory_limit_bytes(), overheads)
+    metrics = _Gaps()
+    ttfts: list[float] = []
+    metrics.on_prefilled.append(lambda now, running: ttfts.append(now - running.request.arrival))
+    simulation: Simulation = plan.simulation(metrics)
+    simulation.run(requests)  # type: ignore[arg-type]
+    return Figures.of(ttfts, metrics.gaps, metrics.duration)
+
+
+def calibrate(profile: Profile, model: str, max_model_len: int, alone: Sequence[RequestRecord]) -> Overheads:
+    """What a step and a request take beyond the profile, by requests that were alone."""
+    expected = simulated(profile, model, max_model_len, ALONE[:1], Overheads())
+    step = statistics.median(gap for record in alone for gap in record.itl) - expected.tbt_p50
+    ttft = statistics.median(record.ttft for record in alone)
+    return Overheads(step_seconds=max(0.0, step), gateway_seconds=max(0.0, ttft - expected.ttft_p50 - max(0.0, step)))
+
+
+def compare(real: Sequence[Figures], sim: Figures) -> list[dict[str, float | str | bool]]:
+    """A row for each figure: median and spread of the rounds, what was simulated, and whether they agree."""
+    rows: list[dict[str, float | str | bool]] = []
+    for name, key in zip(_FIGURES, asdict(sim), strict=True):
+        values = [getattr(figures, key) for figures in real]
+        middle = statistics.median(values)
+        spread = (max(values) - min(values)) / middle
+        error = getattr(sim, key) / middle - 1
+        rows.append(
+            {
+                "figure": name,
+                "measured": middle,
+                "spread": spread,
+                "simulated": getattr(sim, key),
+                "error": error,
+                "agrees": abs(error) <= max(0.10, 2 * spread),
+            }
+        )
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.simulator_truth", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--profile", type=Path, required=True, help="profile.json of `vajra profile` for this machine")
+    parser.add_argument("--model", default="smollm2-135m-instruct", help="what the profile is of [%(default)s]")
+    parser.add_argument("--max-model-len", type=int, default=2048, help="[%(default)s]")
+    parser.add_argument("--rounds", type=int, default=5, help="[%(default)s]")
+    parser.add_argument("-o", dest="output", choices=["text", "json"], default="text", help="how to print [text]")
+    options = parser.parse_args(arguments)
+    profile = Profile.read(options.profile)
+    real: dict[str, list[Figures]] = {name: [] for name in WORKLOADS}
+    with server(options.model, options.max_model_len) as url:
+        measure(url, ALONE, in_turn=True)  # warm
+        overheads = calibrate(profile, options.model, options.max_model_len, measure(url, ALONE, in_turn=True))
+        for number in range(options.rounds):
+            for name, workload in WORKLOADS.items():
+                real[name].append(measured(measure(url, list(workload))))
+            print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
+    found = {
+        name: compare(
+            real[name], simulated(profile, options.model, options.max_model_len, workload, overheads)
+        )
+        for name, workload in WORKLOADS.items()
+    }
+    if options.output == "json":
+        print(json.dumps({"overheads": asdict(overheads), "workloads": found}, indent=2))
+        return
+    print(f"a step takes {1e3 * overheads.step_seconds:.2f} ms beyond the profile, a request "
+          f"{1e3 * overheads.gateway_seconds:.1f} ms")
+    print("| workload | figure | measured (s) | spread | simulated (s) | error | |\n|--|--|--|--|--|--|--|")
+    for name, rows in found.items():
+        for row in rows:
+            verdict = "agrees" if row["agrees"] else "differs"
+            print(
+                f"| {name} | {row['figure']} | {row['measured']:.4g} | {row['spread']:.0%} | {row['simulated']:.4g} | "
+                f"{row['error']:+.1%} | {verdict} |"
+            )
+
+
+if __name__ == "__main__":
+    main()
