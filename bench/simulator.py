@@ -52,22 +52,21 @@ def chats(count: int, rate: float) -> SyntheticWorkload:
     )
 
 
-CASES = {
-    "one replica, moderate load": (lambda: cluster(1, "FixedChunk", "FCFS"), chats(2000, 5)),
-    "one replica, overloaded": (lambda: cluster(1, "FixedChunk", "FCFS"), chats(2000, 12)),
-    "one replica, overloaded, DynamicChunk and LRS": (lambda: cluster(1, "DynamicChunk", "LRS"), chats(2000, 12)),
-    "100 replicas": (lambda: cluster(100, "FixedChunk", "FCFS"), chats(10_000, 500)),
+Case = tuple[int, str, str, SyntheticWorkload]  # replicas, scheduler, prioritizer
+CASES: dict[str, Case] = {
+    "one replica, moderate load": (1, "FixedChunk", "FCFS", chats(2000, 5)),
+    "one replica, overloaded": (1, "FixedChunk", "FCFS", chats(2000, 12)),
+    "one replica, overloaded, DynamicChunk and LRS": (1, "DynamicChunk", "LRS", chats(2000, 12)),
+    "100 replicas": (100, "FixedChunk", "FCFS", chats(10_000, 500)),
 }
-SCALE = {"1,000 replicas, 1,000,000 requests": (lambda: cluster(1000, "FixedChunk", "FCFS"), chats(1_000_000, 6000))}
+SCALE: dict[str, Case] = {"1,000 replicas, 1,000,000 requests": (1000, "FixedChunk", "FCFS", chats(1_000_000, 6000))}
 
 
 def measure(plan: ClusterPlan, workload: SyntheticWorkload) -> dict[str, Any]:
     """One simulation's cost."""
     metrics = Metrics()
     started = time.process_time()
-    simulation = plan.simulation(metrics)
-    metrics.simulation = simulation
-    simulation.run(workload)
+    simulation = plan.simulate(workload, metrics)
     seconds = time.process_time() - started
     return {
         "steps": simulation.steps,
@@ -88,13 +87,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("-o", dest="output", choices=["text", "json"], default="text", help="how to print [text]")
     options = parser.parse_args(arguments)
     found: dict[str, dict[str, Any]] = {}
-    for name, (plan, workload) in (SCALE if options.scale else CASES).items():
-        profiler = cProfile.Profile()
+    for name, (replicas, scheduler, prioritizer, workload) in (SCALE if options.scale else CASES).items():
+        plan = cluster(replicas, scheduler, prioritizer)
         if options.profile:
-            found[name] = profiler.runcall(measure, plan(), workload)
+            profiler = cProfile.Profile()
+            found[name] = profiler.runcall(measure, plan, workload)
             pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(15)
         else:
-            found[name] = measure(plan(), workload)
+            found[name] = measure(plan, workload)
     if options.output == "json":
         print(json.dumps(found, indent=2))
         return

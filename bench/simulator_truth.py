@@ -78,8 +78,8 @@ class Figures:
     @classmethod
     def of(cls, ttfts: Sequence[float], gaps: Sequence[float], makespan: float) -> Figures:
         """Quantiles of all requests and all gaps."""
-        first, between = np.percentile(ttfts, (50, 90)), np.percentile(gaps, (50, 90))
-        return cls(*(float(v) for v in (*first, *between)), makespan)
+        (ttft_p50, ttft_p90), (tbt_p50, tbt_p90) = (np.percentile(v, (50, 90)).tolist() for v in (ttfts, gaps))
+        return cls(ttft_p50, ttft_p90, tbt_p50, tbt_p90, makespan)
 
 
 @contextlib.contextmanager
@@ -206,7 +206,9 @@ def compare(real: Sequence[Figures], sim: Figures) -> list[dict[str, float | str
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m bench.simulator_truth", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m bench.simulator_truth",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--profile", type=Path, required=True, help="profile.json of `vajra profile` for this machine")
     parser.add_argument("--model", default="smollm2-135m-instruct", help="what the profile is of [%(default)s]")
@@ -224,16 +226,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 real[name].append(measured(measure(url, list(workload))))
             print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
     found = {
-        name: compare(
-            real[name], simulated(profile, options.model, options.max_model_len, workload, overheads)
-        )
+        name: compare(real[name], simulated(profile, options.model, options.max_model_len, workload, overheads))
         for name, workload in WORKLOADS.items()
     }
     if options.output == "json":
         print(json.dumps({"overheads": asdict(overheads), "workloads": found}, indent=2))
         return
-    print(f"a step takes {1e3 * overheads.step_seconds:.2f} ms beyond the profile, a request "
-          f"{1e3 * overheads.gateway_seconds:.1f} ms")
+    print(
+        f"a step takes {1e3 * overheads.step_seconds:.2f} ms beyond the profile, a request "
+        f"{1e3 * overheads.gateway_seconds:.1f} ms"
+    )
     print("| workload | figure | measured (s) | spread | simulated (s) | error | |\n|--|--|--|--|--|--|--|")
     for name, rows in found.items():
         for row in rows:

@@ -55,7 +55,7 @@ def test_shares_within_a_limit() -> None:
 def test_memory_is_bounded_by_the_range_of_the_values() -> None:
     sketch = Sketch()
     for i in range(100_000):
-        sketch.add(1e-3 * 1.0003**(i % 20_000))
+        sketch.add(1e-3 * 1.0003 ** (i % 20_000))
     assert sketch.count == 100_000
     assert len(sketch._buckets) <= math.ceil(20_000 * math.log(1.0003) / math.log(1.001 / 0.999)) + 1
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from tests.simulator.machines import TokenMachine, plan, simulate
+
 from vajra.config import FixedChunkReplicaSchedulerConfig
+from vajra.inference.v1.inference_pb2 import Stay
 from vajra.simulator import Arrivals, Lengths, Request, SyntheticWorkload
 from vajra.simulator.files import KINDS, recording, write_summaries
 from vajra.simulator.metrics import REQUEST_METRICS, Metrics
@@ -93,8 +94,11 @@ def test_files(tmp_path: Path) -> None:
     assert {name for name, _ in summary} >= set(REQUEST_METRICS)
     ledgers = [json.loads(line) for line in (tmp_path / "ledgers.jsonl").read_text().splitlines()]
     assert sum(ledger["output_tokens"] for ledger in ledgers) == sum(r.output_tokens for r in WORKLOAD)
-    assert any(ledger["gateway_blocked"] for ledger in ledgers)
-    assert any(ledger["ledger"]["blocked"].get("budget") for ledger in ledgers)
+    stays = [stay for ledger in ledgers for stay in ledger["stays"]]
+    fields = set(Stay.DESCRIPTOR.fields_by_name)
+    assert all(set(stay) <= fields for stay in stays)
+    assert any(stay["queue_blocked"] and stay["queue_ahead"] for stay in stays)
+    assert any(stay["blocked"].get("budget") for stay in stays)
     trace = json.loads((tmp_path / "chrome_trace.json").read_text())["traceEvents"]
     assert len(trace) == len(batches)
     assert {event["pid"] for event in trace} == {"Replica 0", "Replica 1"}

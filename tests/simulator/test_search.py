@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-
 from tests.simulator.machines import TokenMachine, plan
+
 from vajra.config import FixedChunkReplicaSchedulerConfig
 from vajra.simulator import Arrivals, Lengths, SimulationError, SyntheticWorkload
 from vajra.simulator.metrics import Metrics
@@ -15,10 +15,10 @@ from vajra.simulator.plan import ClusterPlan
 from vajra.simulator.search import Search, Trial
 
 
-def server(seconds: float, **layout: int) -> ClusterPlan:
+def server(seconds: float, tensor: int = 1) -> ClusterPlan:
     """One request at a time, each of 1000 tokens that take `seconds` together."""
     scheduler = FixedChunkReplicaSchedulerConfig(max_batch_size=1, chunk_size=1000)
-    return dataclasses.replace(plan(TokenMachine(seconds / 1000), scheduler=scheduler), **layout)
+    return dataclasses.replace(plan(TokenMachine(seconds / 1000), scheduler=scheduler), tensor=tensor)
 
 
 def workload(count: int, arrivals: str) -> SyntheticWorkload:
@@ -72,7 +72,9 @@ def test_a_run_is_cut_only_when_it_is_certain_to_fail() -> None:
             assert trial.report["requests"]["completed"] < 100
 
 
-@pytest.mark.parametrize("text", ["ttft", "ttft:p90", "ttft:90:x", "tft:p90:1", "ttft:p100:1", "short.tbt:p9:1", "a.ttft:p1:1"])
+@pytest.mark.parametrize(
+    "text", ["ttft", "ttft:p90", "ttft:90:x", "tft:p90:1", "ttft:p100:1", "short.tbt:p9:1", "a.ttft:p1:1"]
+)
 def test_a_bad_objective_is_told_what_is_allowed(text: str) -> None:
     with pytest.raises(SimulationError, match="is not an objective; allowed is"):
         Objective.parse(text)

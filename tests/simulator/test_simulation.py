@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from tests.simulator.machines import Notebook, TokenMachine, plan, simulate
+
 from vajra.config import (
     DynamicChunkReplicaSchedulerConfig,
     EdfRequestPrioritizerConfig,

@@ -28,8 +28,15 @@ def lines(rows: list[dict[str, object]]) -> str:
         ("azure.csv", AZURE),
         ("vidur.csv", VIDUR),
         ("mooncake.jsonl", lines(MOONCAKE)),
-        ("azure.jsonl", lines([dict(zip(AZURE.split()[0].split(","), r, strict=True)) for r in (
-            ("2024-05-10 00:00:00.009930+00:00", 10, 2), ("2024-05-10 00:00:00.259930+00:00", 20, 3))])),
+        (
+            "azure.jsonl",
+            lines(
+                [
+                    dict(zip(AZURE.split()[0].split(","), r, strict=True))
+                    for r in (("2024-05-10 00:00:00.009930+00:00", 10, 2), ("2024-05-10 00:00:00.259930+00:00", 20, 3))
+                ]
+            ),
+        ),
     ],
 )
 def test_public_styles(tmp_path: Path, name: str, text: str) -> None:

@@ -19,6 +19,7 @@ from vajra.simulator.running import Running
 TRACE_EVENTS = 200_000  # most of a Chrome trace, about 50 MB; viewers take no more
 KINDS = ("requests", "batches", "ledgers", "trace")
 _POINTS = 1001  # of a distribution
+_MOST_NAMED = 3  # requests that a ledger names
 
 
 @contextmanager
@@ -68,29 +69,34 @@ def cdf(sketch: Sketch) -> list[tuple[float, float]]:
 
 
 def ledger(running: Running) -> dict[str, Any]:
-    """Why a request took as long as it did: what the engine sends with an answer, and what its gateway knows."""
+    """Why a request took as long as it did: the fields of the engine's ledger (inference.v1), and which request it is."""
     assert running.sequence is not None
     book = running.sequence.ledger
+    request, queued, first_token = running.request, running.queued, running.first_token
     assert book.first_scheduled is not None
-    return {
-        "sequence_id": running.seq_id,
-        "arrival": running.request.arrival,
-        "replica": running.replica,
-        "tenant": running.request.tenant,
-        "prompt_tokens": running.request.prompt_tokens,
-        "output_tokens": running.request.output_tokens,
-        "queue_seconds": book.first_scheduled - running.request.arrival,
-        "prefill_seconds": running.first_token - book.first_scheduled,
-        "decode_seconds": running.last_token - running.first_token,
-        "gateway_blocked": {reason.value: count for reason, count in running.queued.blocked.items()},
+    stay = {
+        "queue_seconds": running.dispatched - request.arrival,
+        "queue_blocked": {reason.value: count for reason, count in queued.blocked.items()},
+        "queue_ahead": [{"request_id": name, "times": times} for name, times in queued.ahead.most(_MOST_NAMED)],
+        "wait_seconds": book.first_scheduled - running.dispatched,
+        "prefill_seconds": first_token - book.first_scheduled,
+        "blocked": {reason.value: count for reason, count in book.blocked.items()},
+        "chunks": book.chunks,
+        "batches": book.batches,
         "preemptions": book.preemptions,
-        "failovers": book.failovers,
-        "ledger": {
-            "batches": book.batches,
-            "chunks": book.chunks,
-            "blocked": {reason.value: count for reason, count in book.blocked.items()},
-            "discarded": book.discarded,
-        },
+        "worker_losses": book.failovers,
+        "discarded": book.discarded,
+    }
+    if request.ttft_target is not None:
+        stay["slack_seconds_at_first_token"] = request.arrival + request.ttft_target - first_token
+    return {
+        "request_id": str(running.seq_id),
+        "tenant": request.tenant,
+        "replica": running.replica,
+        "arrival": request.arrival,
+        "prompt_tokens": request.prompt_tokens,
+        "output_tokens": request.output_tokens,
+        "stays": [stay],
     }
 
 

@@ -76,11 +76,9 @@ class ClusterPlan:
 
     def simulation(self, observer: Observer) -> Simulation:
         """A replica set that idles, watched by `observer`."""
-        times = self.prefill_times if self.prioritizer.predicts else None
-        prioritizer: Prioritizer = prioritizers.create(self.prioritizer, times)
         return Simulation(
-            [self._replica(index, prioritizer) for index in range(self.replicas)],
-            prioritizer,
+            [self._replica(index) for index in range(self.replicas)],
+            self._new_prioritizer(),
             observer,
             queue_capacity=self.queue_capacity,
             max_model_len=self.max_model_len,
@@ -93,7 +91,11 @@ class ClusterPlan:
         simulation.run(workload)
         return simulation
 
-    def _replica(self, index: int, prioritizer: Prioritizer) -> SimulatedReplica:
+    def _new_prioritizer(self) -> Prioritizer:
+        return prioritizers.create(self.prioritizer, self.prefill_times if self.prioritizer.predicts else None)
+
+    def _replica(self, index: int) -> SimulatedReplica:
+        prioritizer = self._new_prioritizer()
         scheduler = ReplicaScheduler(
             BlockManager(self.num_blocks, self.block_size),
             policies.create(self.scheduler, prioritizer),

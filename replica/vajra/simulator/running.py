@@ -10,6 +10,7 @@ class Running:
     """What becomes of a request. Times are seconds of the simulation's clock."""
 
     __slots__ = (
+        "dispatched",
         "executed",
         "first_token",
         "last_token",
@@ -28,6 +29,7 @@ class Running:
         self.queued = queued
         self.sequence: Sequence | None = None  # from its dispatch on
         self.replica = -1
+        self.dispatched = 0.0
         self.produced = 0  # tokens
         self.first_token = 0.0
         self.last_token = 0.0

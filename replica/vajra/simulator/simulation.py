@@ -54,7 +54,8 @@ class Simulation:
         max_model_len: int,
         gateway_seconds: float = 0.0,
     ) -> None:
-        """`gateway_seconds` pass from a request's arrival until it can be bound to a replica."""
+        """`prioritizer` is the gateway's; each replica has its own, as processes have. `gateway_seconds` pass from a
+        request's arrival until it can be bound to a replica."""
         self.replicas = replicas
         self.steps = 0
         self.now = 0.0
@@ -62,6 +63,7 @@ class Simulation:
         self._queue = ReplicaSetQueue(prioritizer, queue_capacity)
         self._max_model_len = max_model_len
         self._gateway_seconds = gateway_seconds
+        self._accounts = prioritizer.accounts
         self._running: dict[int, Running] = {}  # of all that has been admitted and has not ended
         self._ids = itertools.count(1)
         self._ends: list[tuple[float, int, int]] = []  # of steps in flight: time, order of planning, replica
@@ -107,7 +109,12 @@ class Simulation:
         target = None if request.ttft_target is None else request.arrival + request.ttft_target
         seq_id = next(self._ids)
         queued = QueuedRequest(
-            seq_id, request.prompt_tokens, request.prompt_tokens, request.arrival, ttft_target=target
+            seq_id,
+            request.prompt_tokens,
+            request.prompt_tokens,
+            request.arrival,
+            ttft_target=target,
+            tenant=request.tenant or "",
         )
         running = queued.payload = Running(seq_id, request, queued)
         try:
@@ -123,6 +130,7 @@ class Simulation:
             running: Running = queued.payload
             request = running.request
             running.replica = name  # type: ignore[assignment]
+            running.dispatched = now
             running.sequence = ScheduledSequence(
                 running.seq_id,
                 request.prompt_tokens,
@@ -130,6 +138,7 @@ class Simulation:
                 request.max_tokens or request.output_tokens,
                 arrival=request.arrival,
                 ttft_target=queued.ttft_target,
+                tenant=queued.tenant,
             )
             self.replicas[running.replica].add(running)
             touched[running.replica] = None
@@ -188,6 +197,8 @@ class Simulation:
                     running.sequence.ledger.first_token = now
                 observer.prefilled(now, running)
             running.last_token = now
+            if self._accounts:
+                self._queue.served(running.queued, 1)
             if produced == wanted:
                 ended.append(running)
         if count:
