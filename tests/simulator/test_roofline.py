@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,7 +70,7 @@ def test_more_ranks_are_faster_and_never_in_proportion() -> None:
         batch = RooflinePredictor(MODEL_SHAPES[LLAMA_70B], H100, tensor=tensor).batch()
         batch.add_chunk(4096, 65536, False)
         times.append(batch.seconds)
-    for slower, faster in zip(times, times[1:], strict=False):
+    for slower, faster in itertools.pairwise(times):
         assert slower / 2 < faster < slower
 
 

@@ -63,9 +63,7 @@ class PrefillTable:
         seconds = [time(1, 0, True)]
         start, done, end = 0, 0.0, stride  # a chunk begins at `start`, after `done` seconds; `end` is the next entry
         while end < max_tokens + stride:
-            chunk = (
-                chunk_at(start) if start < max_tokens else stride
-            )  # the last entry may lie beyond the longest prompt
+            chunk = chunk_at(start) if start < max_tokens else stride  # the last entry may lie beyond
             if chunk < 1:
                 raise ValueError(f"chunk_at({start}) is {chunk}; it must be at least 1")
             while end <= start + chunk and end < max_tokens + stride:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -62,29 +64,36 @@ class RoomReport(NamedTuple):
 class _Replica:
     """A replica's last report, and what has been sent to it that the report does not count yet."""
 
-    __slots__ = ("report", "unseen")
+    __slots__ = ("_pending", "_unseen", "name", "number", "place", "report")
 
-    def __init__(self) -> None:
-        self.report: RoomReport | None = None
-        self.unseen: OrderedDict[Hashable, int] = OrderedDict()  # request id -> tokens, in order of sending
+    def __init__(self, name: Hashable, number: int, report: RoomReport) -> None:
+        self.name, self.number = name, number
+        self.report = report
+        self.place: tuple[int, int, int, _Replica] | None = None  # among the replicas that have a free slot
+        self._unseen: OrderedDict[Hashable, int] = OrderedDict()  # request id -> tokens, in order of sending
+        self._pending = 0  # blocks for them
 
     def update(self, report: RoomReport) -> None:
-        last = self.report
-        counted = report.accepted - last.accepted if last is not None else 0
-        for _ in range(min(counted, len(self.unseen))):
-            self.unseen.popitem(last=False)
+        for _ in range(min(report.accepted - self.report.accepted, len(self._unseen))):
+            self._unseen.popitem(last=False)
         self.report = report
+        self._pending = sum(map(self.blocks_for, self._unseen.values()))
+
+    def send(self, request: QueuedRequest) -> None:
+        self._unseen[request.request_id] = request.num_tokens
+        self._pending += self.blocks_for(request.num_tokens)
+
+    def settle(self, request_id: Hashable) -> None:
+        self._pending -= self.blocks_for(self._unseen.pop(request_id, 0))
 
     def room(self) -> tuple[int, int]:
         """(free blocks, free slots) left; (0, 0) when it accepts nothing."""
         report = self.report
-        if report is None or not report.accepting:
+        if not report.accepting:
             return 0, 0
-        pending = sum(-(-tokens // report.block_size) for tokens in self.unseen.values())
-        return report.free_blocks - pending, report.free_slots - len(self.unseen)
+        return report.free_blocks - self._pending, report.free_slots - len(self._unseen)
 
     def blocks_for(self, num_tokens: int) -> int:
-        assert self.report is not None
         return -(-num_tokens // self.report.block_size)
 
 
@@ -102,6 +111,8 @@ class ReplicaSetQueue:
         self._prioritizer = prioritizer
         self._queue: dict[Hashable, QueuedRequest] = {}
         self._replicas: dict[Hashable, _Replica] = {}
+        self._numbers = itertools.count()
+        self._open: list[tuple[int, int, int, _Replica]] = []  # those with a free slot, the one with most room last
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -153,17 +164,25 @@ class ReplicaSetQueue:
 
     def update_room(self, replica: Hashable, report: RoomReport) -> None:
         """Takes a replica's report; the first one adds the replica."""
-        self._replicas.setdefault(replica, _Replica()).update(report)
+        state = self._replicas.get(replica)
+        if state is None:
+            state = self._replicas[replica] = _Replica(replica, next(self._numbers), report)
+        else:
+            state.update(report)
+        self._place(state)
 
     def remove_replica(self, replica: Hashable) -> None:
         """Forgets a replica: call it when its room stream breaks, for its counter starts anew."""
-        self._replicas.pop(replica, None)
+        state = self._replicas.pop(replica, None)
+        if state is not None:
+            self._displace(state)
 
     def settle(self, replica: Hashable, request_id: Hashable) -> None:
         """A dispatched request has ended, whether or not the replica ever counted it as accepted."""
         state = self._replicas.get(replica)
         if state is not None:
-            state.unseen.pop(request_id, None)
+            state.settle(request_id)
+            self._place(state)
 
     def room(self, replica: Hashable) -> Room:
         """What `replica` can take, what was sent since its last report subtracted."""
@@ -174,48 +193,58 @@ class ReplicaSetQueue:
     def dispatch(self, now: float) -> list[tuple[QueuedRequest, Hashable]]:
         """Binds what can be bound now, most urgent first, and counts it as sent. Call it after every `put`,
         `update_room` and `settle`; call `expire` before it."""
-        if not self._queue or not any(replica.room()[1] > 0 for replica in self._replicas.values()):
+        if not self._queue or not self._open:
             return []
         key = self._prioritizer.key
         bound: list[tuple[QueuedRequest, Hashable]] = []
         left_out: list[QueuedRequest] = []
         oldest_blocked: float | None = None
         for request in sorted(self._queue.values(), key=lambda r: (key(r, now), r.arrival)):
+            replica: _Replica | None = None
             if oldest_blocked is not None and request.arrival >= oldest_blocked:
-                _block(request, Blocked.ORDER)
-                left_out.append(request)
-                continue
-            replica, obstacle = self._choose(request)
+                obstacle = Blocked.ORDER
+            else:
+                replica, obstacle = self._choose(request)
             if replica is None:
-                _block(request, obstacle)
+                request.blocked[obstacle] = request.blocked.get(obstacle, 0) + 1
                 left_out.append(request)
                 if obstacle is Blocked.MEMORY:
                     oldest_blocked = request.arrival
                 continue
             self.cancel(request.request_id)
             self._prioritizer.served(request, prefill=request.num_tokens)
-            self._replicas[replica].unseen[request.request_id] = request.num_tokens
-            bound.append((request, replica))
+            replica.send(request)
+            self._place(replica)
+            bound.append((request, replica.name))
         for request in left_out:
             for other, _ in bound:
-                request.ahead.note(str(other.request_id) if other.tenant == request.tenant else "")
+                request.ahead.note(str(other.request_id))
         return bound
 
-    def _choose(self, request: QueuedRequest) -> tuple[Hashable | None, Blocked]:
+    def _choose(self, request: QueuedRequest) -> tuple[_Replica | None, Blocked]:
         """The replica with most room for `request`, or None and why there is none."""
-        best: Hashable | None = None
-        best_room = (-1, -1)
         obstacle = Blocked.SLOTS
-        for name, replica in self._replicas.items():
-            blocks, slots = replica.room()
-            if name in request.excluded or slots <= 0:
+        for blocks, _, _, replica in reversed(self._open):
+            if replica.name in request.excluded:
                 continue
-            if replica.blocks_for(request.num_tokens) > blocks:
-                obstacle = Blocked.MEMORY
-            elif (blocks, slots) > best_room:
-                best, best_room = name, (blocks, slots)
-        return best, obstacle
+            if replica.blocks_for(request.num_tokens) <= blocks:
+                return replica, obstacle
+            obstacle = Blocked.MEMORY
+        return None, obstacle
 
+    def _place(self, replica: _Replica) -> None:
+        """Its room may be another one now."""
+        blocks, slots = replica.room()
+        place = (blocks, slots, -replica.number, replica)
+        if replica.place is not None:
+            if replica.place[:2] == (blocks, slots):
+                return
+            self._displace(replica)
+        if slots > 0:
+            replica.place = place
+            insort(self._open, place)
 
-def _block(request: QueuedRequest, reason: Blocked) -> None:
-    request.blocked[reason] = request.blocked.get(reason, 0) + 1
+    def _displace(self, replica: _Replica) -> None:
+        if replica.place is not None:
+            del self._open[bisect_left(self._open, replica.place)]
+            replica.place = None

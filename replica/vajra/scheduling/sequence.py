@@ -21,6 +21,8 @@ class SequenceState(Enum):
 class Blocked(Enum):
     """What kept a sequence out of a batch."""
 
+    __hash__ = object.__hash__  # Enum's is slow, and these are counted for all that waits
+
     SLOTS = "slots"  # as many residents as a batch can hold
     BUDGET = "budget"  # the batch's tokens were spent on others
     MEMORY = "memory"  # too few free KV blocks for the whole prompt

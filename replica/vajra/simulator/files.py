@@ -69,7 +69,7 @@ def cdf(sketch: Sketch) -> list[tuple[float, float]]:
 
 
 def ledger(running: Running) -> dict[str, Any]:
-    """Why a request took as long as it did: the fields of the engine's ledger (inference.v1), and which request it is."""
+    """Why a request took as long as it did: the fields of the engine's ledger (inference.v1), and whose it is."""
     assert running.sequence is not None
     book = running.sequence.ledger
     request, queued, first_token = running.request, running.queued, running.first_token
