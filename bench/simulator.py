@@ -1,7 +1,7 @@
 """How fast and how large a simulation is.
 
     python -m bench.simulator                     # steps per minute of three systems, a minute
-    python -m bench.simulator --scale             # 1,000 replicas and 1,000,000 requests: memory and time, an hour
+    python -m bench.simulator --scale             # 1,000 replicas and 1,000,000 requests: memory and time, ten minutes
     python -m bench.simulator --profile           # where the time goes
 
 One core. A step is one batch of one replica, with all that the real scheduler does for it.
@@ -42,13 +42,13 @@ def cluster(replicas: int, scheduler: str, prioritizer: str) -> ClusterPlan:
     return roofline_plan(deployment, MODEL_SHAPES[MODEL], H100)
 
 
-def chats(count: int, rate: float) -> SyntheticWorkload:
+def chats(count: int, rate: float, output: str = "lognormal:415:0.545:1:2000") -> SyntheticWorkload:
     """Prompts and answers as in ShareGPT."""
     return SyntheticWorkload(
         num_requests=count,
         arrivals=Arrivals.parse(f"poisson:{rate}"),
         prompt_lengths=Lengths.parse("lognormal:1730:0.93:1:6000"),
-        output_lengths=Lengths.parse("lognormal:415:0.545:1:2000"),
+        output_lengths=Lengths.parse(output),
     )
 
 
@@ -59,7 +59,9 @@ CASES: dict[str, Case] = {
     "one replica, overloaded, DynamicChunk and LRS": (1, "DynamicChunk", "LRS", chats(2000, 12)),
     "100 replicas": (100, "FixedChunk", "FCFS", chats(10_000, 500)),
 }
-SCALE: dict[str, Case] = {"1,000 replicas, 1,000,000 requests": (1000, "FixedChunk", "FCFS", chats(1_000_000, 6000))}
+SCALE: dict[str, Case] = {
+    "1,000 replicas, 1,000,000 requests": (1000, "FixedChunk", "FCFS", chats(1_000_000, 12_000, "lognormal:8:0.5:1:32"))
+}
 
 
 def measure(plan: ClusterPlan, workload: SyntheticWorkload) -> dict[str, Any]:
