@@ -184,3 +184,25 @@ def test_a_pipeline_serves_as_many_batches_at_once_as_it_has_stages(stages: int)
     cluster = plan(TokenMachine(1.0), pipeline=stages)
     notes = simulate(cluster, [Request(0.0, 1, 50)] * 8)
     assert notes.finished[-1][0] == pytest.approx(8 * 50 / stages, rel=0.1)
+
+
+def test_fairness_serves_two_tenants_alike_and_relegation_gives_up_what_is_late() -> None:
+    """One tenant floods the server, the other comes a little later with few; deadlines are for half of a flood."""
+    flood = [Request(0.0, 500, 1, ttft_target=10.0, tenant="a")] * 40
+    few = [Request(0.01, 500, 1, ttft_target=10.0, tenant="b")] * 4
+    plain = one_at_a_time()
+
+    def last_of(cluster: ClusterPlan, tenant: str) -> float:
+        return max(now for now, r in simulate(cluster, flood + few).finished if r.request.tenant == tenant)
+
+    assert last_of(plain, "b") == pytest.approx(22.0)
+    assert last_of(dataclasses.replace(plain, per_tenant=True), "b") < 6.0
+
+    def in_time(cluster: ClusterPlan) -> int:
+        late_first = [Request(0.0, 500, 1, ttft_target=0.1)] * 10 + [Request(0.01, 500, 1, ttft_target=5.5)] * 10
+        return sum(
+            now <= r.request.arrival + (r.request.ttft_target or 0) for now, r in simulate(cluster, late_first).finished
+        )
+
+    assert in_time(plain) == 1
+    assert in_time(dataclasses.replace(plain, relegate=True)) >= 9

@@ -81,14 +81,15 @@ def ledger(running: Running) -> dict[str, Any]:
         "wait_seconds": book.first_scheduled - running.dispatched,
         "prefill_seconds": first_token - book.first_scheduled,
         "blocked": {reason.value: count for reason, count in book.blocked.items()},
+        "ahead": [{"request_id": name, "times": times} for name, times in book.ahead.most(_MOST_NAMED)],
         "chunks": book.chunks,
         "batches": book.batches,
         "preemptions": book.preemptions,
         "worker_losses": book.failovers,
         "discarded": book.discarded,
+        "predicted_prefill_seconds": book.predicted_prefill,
+        "slack_seconds_at_first_token": book.slack,
     }
-    if request.ttft_target is not None:
-        stay["slack_seconds_at_first_token"] = request.arrival + request.ttft_target - first_token
     return {
         "request_id": str(running.seq_id),
         "tenant": request.tenant,

@@ -100,7 +100,7 @@ class RequestSketches:
     """One class of requests."""
 
     sketches: list[Sketch] = field(default_factory=lambda: [Sketch() for _ in REQUEST_METRICS])
-    targets: int = 0  # requests that came with a target for their first token
+    targets: int = 0  # requests whose first token was due at some time: the client's or the prioritizer's
     targets_met: int = 0
 
     def __getitem__(self, metric: str) -> Sketch:
@@ -218,9 +218,11 @@ class Metrics:
             sketches = self._classes[name] = RequestSketches()
         for sketch, value in zip(sketches.sketches, request_values(running), strict=True):
             sketch.add(value)
-        if request.ttft_target is not None:
+        assert running.sequence is not None
+        slack = running.sequence.ledger.slack
+        if slack is not None:
             sketches.targets += 1
-            sketches.targets_met += running.first_token - request.arrival <= request.ttft_target
+            sketches.targets_met += slack >= 0
         for hear in self.on_finished:
             hear(now, running)
 

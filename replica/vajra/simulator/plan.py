@@ -23,8 +23,8 @@ from vajra.scheduling import (
     Prioritizer,
     ReplicaScheduler,
     chunk_alone,
+    ordering,
     policies,
-    prioritizers,
 )
 from vajra.simulator.errors import SimulationError
 from vajra.simulator.memory import kv_blocks
@@ -43,6 +43,8 @@ class ClusterPlan:
     predictor: Predictor
     scheduler: SchedulerConfig
     prioritizer: RequestPrioritizerConfig
+    per_tenant: bool = False  # the tenant that was served least comes first
+    relegate: bool = False  # requests that are too late anyway come last
     num_blocks: int  # of each replica's KV pool
     block_size: int
     max_model_len: int
@@ -92,7 +94,8 @@ class ClusterPlan:
         return simulation
 
     def _new_prioritizer(self) -> Prioritizer:
-        return prioritizers.create(self.prioritizer, self.prefill_times if self.prioritizer.predicts else None)
+        times = self.prefill_times if self.prioritizer.predicts or self.relegate else None
+        return ordering(self.prioritizer, times, per_tenant=self.per_tenant, relegate=self.relegate)
 
     def _replica(self, index: int) -> SimulatedReplica:
         prioritizer = self._new_prioritizer()
@@ -103,8 +106,9 @@ class ClusterPlan:
             self.predictor,
             stages=self.pipeline,
         )
+        times = self.prefill_times if self.prioritizer.predicts or self.relegate else None
         return SimulatedReplica(
-            index, scheduler, stages=self.pipeline, ahead=self.ahead, step_seconds=self.step_seconds
+            index, scheduler, prioritizer, times, stages=self.pipeline, ahead=self.ahead, step_seconds=self.step_seconds
         )
 
     def with_replicas(self, replicas: int) -> ClusterPlan:
@@ -175,6 +179,8 @@ def predicted_plan(
         predictor=predictor,
         scheduler=scheduler,
         prioritizer=deployment.prioritizer_config,
+        per_tenant=deployment.spec.prioritizer.fairness == "PerTenant",
+        relegate=deployment.spec.prioritizer.relegation == "Late",
         num_blocks=num_blocks,
         block_size=block_size,
         max_model_len=max_model_len,

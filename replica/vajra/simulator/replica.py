@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from vajra.scheduling import Batch, ReplicaScheduler, RoomReport
+from vajra.scheduling import Batch, PrefillTimes, Prioritizer, ReplicaScheduler, RoomReport
 from vajra.simulator.running import Running
 
 
@@ -27,11 +27,21 @@ class SimulatedReplica:
     takes its predicted time, an equal part of it in each stage, and `step_seconds` more before the first."""
 
     def __init__(
-        self, index: int, scheduler: ReplicaScheduler, *, stages: int = 1, ahead: int = 1, step_seconds: float = 0.0
+        self,
+        index: int,
+        scheduler: ReplicaScheduler,
+        prioritizer: Prioritizer,
+        times: PrefillTimes | None = None,
+        *,
+        stages: int = 1,
+        ahead: int = 1,
+        step_seconds: float = 0.0,
     ) -> None:
-        """The scheduler has a predictor, which times its batches."""
+        """The scheduler has a predictor, which times its batches, and `prioritizer`. `times` go into ledgers."""
         self.index = index
         self.scheduler = scheduler
+        self.prioritizer = prioritizer
+        self._times = times
         self.in_flight: deque[Step] = deque()
         self.busy = 0.0  # seconds in which a stage computed, over the number of stages
         self.block_seconds = 0.0  # KV blocks in use, over time
@@ -46,6 +56,8 @@ class SimulatedReplica:
     def add(self, running: Running) -> None:
         """A sequence comes in from the gateway."""
         assert running.sequence is not None
+        if self._times is not None:
+            running.sequence.ledger.predicted_prefill = self._times.prefill_time(running.request.prompt_tokens)
         self.scheduler.add(running.sequence)
         self._accepted += 1
 

@@ -192,9 +192,11 @@ class Simulation:
                     common, count = running.last_token, 1
             else:
                 running.first_token = now
-                assert running.sequence is not None
-                if running.sequence.ledger.first_token is None:
-                    running.sequence.ledger.first_token = now
+                sequence = running.sequence
+                assert sequence is not None
+                sequence.ledger.first_token = now
+                due = replica.prioritizer.deadline(sequence)
+                sequence.ledger.slack = None if due is None else due - now
                 observer.prefilled(now, running)
             running.last_token = now
             if self._accounts:

@@ -38,7 +38,7 @@ def print_report(found: Mapping[str, Any], console: Console) -> None:
     for reason, count in requests["refused"].items():
         console.print(f"[red]{count} refused:[/red] {reason}", highlight=False)
     if found["targets"]["given"]:
-        console.print(f"{found['targets']['met']} of {found['targets']['given']} first tokens within their own target")
+        console.print(f"{found['targets']['met']} of {found['targets']['given']} first tokens were in time for their deadlines")
     for objective in found["objectives"]:
         console.print(
             f"{_verdict(objective['holds'])} {objective['objective']}: {_objective(objective)}", highlight=False
