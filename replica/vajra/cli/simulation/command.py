@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,7 +36,8 @@ from vajra.simulator.search import Search, Trial
 
 __all__ = ["SimulateOptions", "run_command"]
 
-_STEPS_BETWEEN_PROGRESS = 256
+_BETWEEN_PROGRESS = 256  # requests
+_SHORT_SECONDS = 60.0  # of arrivals: a search over less is not worth much
 
 
 def run_command(options: SimulateOptions, output: Format) -> None:
@@ -96,6 +98,7 @@ def _search(
                     plans.append(roofline_plan(changed, shape, device, read_overheads(options)))
                 except SimulationError as error:
                     unfit.append({**layout, "problem": str(error)})
+    _warn_of_short(workload)
     plans.sort(key=lambda plan: (plan.tensor * plan.pipeline, plan.pipeline))
     with _trials() as progress:
         search = Search(workload, objectives, options.long_from, progress)
@@ -103,7 +106,7 @@ def _search(
         for plan, trial in tried:
             layout = {"tensor": plan.tensor, "pipeline": plan.pipeline}
             if trial is None:
-                layouts.append({**layout, "problem": f"not with {options.max_devices} devices, or dearer than another"})
+                layouts.append({**layout, "problem": "it takes more devices than another layout, or than there may be"})
             else:
                 layouts.append({**layout, **_found(trial)})
         held = [trial for _, trial in tried if trial is not None]
@@ -141,6 +144,7 @@ def _highest_rate(
     output: Format,
 ) -> None:
     plan = read_plan(options, deployment)
+    _warn_of_short(workload)
     trials: list[Trial] = []
     with _trials() as progress:
 
@@ -172,12 +176,24 @@ def _changed(deployment: VajraDeployment, replicas: int, tensor: int, pipeline: 
 
 
 def _rate_of(workload: Workload) -> float:
-    """Requests per second on average, from the first arrival to the last."""
-    count, first, last = 0, 0.0, 0.0
-    for request in workload:
-        first = request.arrival if not count else first
-        count, last = count + 1, request.arrival
-    return (count - 1) / (last - first) if last > first else 1.0
+    """Requests per second on average; 1 where all come at once."""
+    seconds = _span(workload)
+    return (len(workload) - 1) / seconds if seconds else 1.0
+
+
+def _span(workload: Workload) -> float:
+    """Seconds from the first arrival, which is at 0, to the last."""
+    return deque(workload, maxlen=1)[0].arrival
+
+
+def _warn_of_short(workload: Workload) -> None:
+    seconds = _span(workload)
+    if seconds < _SHORT_SECONDS:
+        print(
+            f"all requests arrive within {seconds:.0f} s, in which a queue hardly grows: more of them (--requests) may "
+            "need more devices",
+            file=sys.stderr,
+        )
 
 
 def _found(trial: Trial) -> dict[str, Any]:
@@ -233,7 +249,7 @@ def _progress(metrics: Metrics, total: int) -> Iterator[None]:
         metrics.on_finished.append(
             lambda now, running: (
                 show("simulating", metrics.num_completed, total)
-                if metrics.num_completed % _STEPS_BETWEEN_PROGRESS == 1
+                if metrics.num_completed % _BETWEEN_PROGRESS == 1
                 else None
             )
         )

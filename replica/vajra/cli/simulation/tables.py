@@ -38,7 +38,8 @@ def print_report(found: Mapping[str, Any], console: Console) -> None:
     for reason, count in requests["refused"].items():
         console.print(f"[red]{count} refused:[/red] {reason}", highlight=False)
     if found["targets"]["given"]:
-        console.print(f"{found['targets']['met']} of {found['targets']['given']} first tokens were in time for their deadlines")
+        targets = found["targets"]
+        console.print(f"{targets['met']} of {targets['given']} first tokens were in time for their deadlines")
     for objective in found["objectives"]:
         console.print(
             f"{_verdict(objective['holds'])} {objective['objective']}: {_objective(objective)}", highlight=False
@@ -97,8 +98,9 @@ def print_rates(found: Mapping[str, Any], console: Console) -> None:
     for heading in ("requests/s", *found["objectives"], "busy", ""):
         table.add_column(heading, justify="right")
     for trial in found["trials"]:
-        values = [_seconds(objective["value"]) for objective in trial["objectives"]]
-        busy = "–" if trial["cut"] else f"{trial['utilization']['busy']:.0%}"
+        cut = trial["cut"]  # before its quantiles said anything
+        values = ["–" if cut else _seconds(objective["value"]) for objective in trial["objectives"]]
+        busy = "–" if cut else f"{trial['utilization']['busy']:.0%}"
         table.add_row(f"{trial['rate']:.3g}", *values, busy, _verdict(trial["holds"]))
     console.print(table)
     if found["highest_rate"] is not None:
