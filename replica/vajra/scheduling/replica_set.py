@@ -218,7 +218,7 @@ class ReplicaSetQueue:
             bound.append((request, replica.name))
         for request in left_out:
             for other, _ in bound:
-                request.ahead.note(str(other.request_id))
+                request.ahead.note(str(other.request_id) if other.tenant == request.tenant else "")
         return bound
 
     def _choose(self, request: QueuedRequest) -> tuple[_Replica | None, Blocked]:
