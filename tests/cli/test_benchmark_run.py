@@ -15,8 +15,9 @@ from vajra.cli.benchmark.report import write_files, write_plots
 from vajra.cli.benchmark.runner import run
 from vajra.cli.benchmark.statistics import Report
 from vajra.cli.benchmark.target import OpenAITarget
-from vajra.cli.benchmark.workload import Lengths, Workload
+from vajra.cli.benchmark.workload import Workload
 from vajra.cli.openai_client import OpenAIClient, ServerError
+from vajra.simulator.lengths import Lengths
 
 
 class ScriptedServer:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vajra.cli.benchmark.workload import Lengths, Workload, poisson_arrivals
+from vajra.cli.benchmark.workload import Workload, poisson_arrivals
+from vajra.simulator.lengths import Lengths
 
 
 def generator(seed: int = 0) -> np.random.Generator:

@@ -6,9 +6,9 @@ from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.scheduling.test_fixed_chunk import make
+from tests.scheduling.test_fixed_chunk import FCFS, make
 
-from vajra.scheduling import AheadCounts, Blocked, Sequence
+from vajra.scheduling import AheadCounts, Blocked, QueuedRequest, ReplicaSetQueue, RoomReport, Sequence
 
 
 @given(st.lists(st.integers(0, 40)), st.integers(0, 5))
@@ -70,3 +70,14 @@ def test_another_tenants_sequence_is_not_named() -> None:
         scheduler.schedule(0.0)
     assert ours.ledger.ahead.most(3) == [("", 1)]
     assert theirs.ledger.ahead.most(3) == [("s2", 1), ("", 2)]
+
+
+def test_another_tenants_request_is_not_named_in_the_queue_either() -> None:
+    queue = ReplicaSetQueue(FCFS, capacity=10)
+    for i, tenant in enumerate(("them", "us", "us")):
+        queue.put(QueuedRequest(f"r{i}", 16, 16, arrival=float(i), tenant=tenant))
+    last = QueuedRequest("last", 16, 16, arrival=9.0, tenant="us")
+    queue.put(last)
+    queue.update_room("replica", RoomReport(2, 100, 16, accepted=0))
+    queue.dispatch(10.0)
+    assert last.ahead.most(3) == [("r1", 1), ("", 1)]

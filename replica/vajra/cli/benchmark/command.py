@@ -20,11 +20,12 @@ from vajra.cli.benchmark.report import print_report, write_files, write_plots
 from vajra.cli.benchmark.runner import run
 from vajra.cli.benchmark.statistics import Report, RequestRecord
 from vajra.cli.benchmark.target import OpenAITarget, Target
-from vajra.cli.benchmark.workload import Lengths, Workload
+from vajra.cli.benchmark.workload import Workload
 from vajra.cli.errors import FAILED, USAGE, CommandError
 from vajra.cli.openai_client import OpenAIClient
 from vajra.cli.output import Format, print_json
 from vajra.cli.versions import vajra_version
+from vajra.simulator.lengths import Lengths
 
 DEFAULT_CONCURRENCY = 8
 T = TypeVar("T")
