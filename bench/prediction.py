@@ -31,6 +31,7 @@ from vajra.prediction import FittedBatch, FittedPredictor, PrefillTable, Profile
 from vajra.prediction.measurements import StepShape
 from vajra.profiler import PRESETS, identity_of, measure
 from vajra.profiler.calm import Calm
+from vajra.profiler.identity import num_threads
 from vajra.profiler.steps import StepLimits, StepWalker, walking
 
 _SEED = 20_261_128  # no profile's steps have it
@@ -112,7 +113,7 @@ def run(
     """Runs random batches for `seconds`, then the same ones again in every further round."""
     limits = StepLimits(max_chunk=chunk, max_context=context, max_decodes=options.max_batch_size)
     batches: list[Batch] = []
-    calm, following = Calm(math.inf), FittedPredictor(predictor.profile)
+    calm, following = Calm(math.inf, num_threads(options)), FittedPredictor(predictor.profile)
     for number in range(rounds):
         walker = StepWalker(
             engine, options, limits, range(options.num_blocks), _SEED, long_prompts=(context * 15 // 16, context // 3)
@@ -122,7 +123,7 @@ def run(
             while spent < seconds if number == 0 else i < len(batches):
                 mark = calm.mark()
                 step = walker.step()
-                undisturbed = calm.holds(mark)
+                undisturbed = calm.share(mark) > 0
                 spent += step.seconds
                 if number == 0:
                     corrected = composed(following, step.shape)

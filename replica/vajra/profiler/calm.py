@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _SHARE = 0.04  # of the time measured, waited by all threads together, that is no disturbance yet
+_LEAST = 0.2  # of a disturbed measurement that counts
 _WAKING = 1e-4  # seconds; every thread that is woken waits a little
 
 
@@ -37,10 +38,11 @@ class Mark:
 
 class Calm:
     """Judges measurements. Disturbed ones are to be thrown away, until that has cost `patience` seconds; from then on
-    all count, as on a machine that is never calm."""
+    they count, less what the threads waited: a machine that is never calm yields a profile, too."""
 
-    def __init__(self, patience: float) -> None:
-        self._patience = patience
+    def __init__(self, patience: float, threads: int) -> None:
+        """`threads` share what is measured."""
+        self._patience, self._threads = patience, threads
         self.lost = 0.0  # seconds of what was thrown away
         self.disturbed = 0  # that counted all the same
 
@@ -48,14 +50,16 @@ class Calm:
         """Before a measurement."""
         return Mark(seconds_waited(), time.perf_counter())
 
-    def holds(self, since: Mark) -> bool:
-        """Whether what was measured since then counts."""
+    def share(self, since: Mark) -> float:
+        """By what to multiply what was measured since then: 1 for a calm measurement, 0 for one that does not count."""
         elapsed = time.perf_counter() - since.clock
-        if seconds_waited() - since.waited <= _SHARE * elapsed + _WAKING:
-            return True
+        waited = seconds_waited() - since.waited
+        if waited <= _SHARE * elapsed + _WAKING:
+            return 1.0
         if self._patience <= 0:
             self.disturbed += 1
-            return True
+            # Each thread waited so long; together they went on when the last one did.
+            return max(_LEAST, 1 - waited / (self._threads * elapsed))
         self._patience -= elapsed
         self.lost += elapsed
-        return False
+        return 0.0

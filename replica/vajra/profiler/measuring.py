@@ -92,7 +92,10 @@ def measure(
     data, _ = read_measurements(folder)
     notes = []
     if run.disturbed:
-        notes.append(f"other processes disturbed {run.disturbed} of the measurements: measure anew on a calmer machine")
+        notes.append(
+            f"other processes disturbed {run.disturbed} of the measurements, which count without the time that threads "
+            "waited: measure anew on a calmer machine"
+        )
     profile = fit(
         identity,
         data,
@@ -134,7 +137,7 @@ class _Run:
         self._identity, self._folder, self._preset = identity, folder, preset
         self._options, self._spec, self._progress = options, spec, progress
         self._max_tokens = options.max_batch_tokens
-        self._calm = Calm(preset.patience)
+        self._calm = Calm(preset.patience, num_threads(options))
         self._model_columns = {
             "n_embd": spec.hidden_size,
             "n_kv_head": spec.num_kv_heads,
@@ -297,9 +300,10 @@ class _Run:
                 self._progress("whole steps", 1 - share * (1 - part))
                 mark = self._calm.mark()
                 step = walker.step()
-                if self._calm.holds(mark):
+                undisturbed = self._calm.share(mark)
+                if undisturbed > 0:
                     done += 1
-                    self._append_step(step)
+                    self._append_step(Step(step.shape, undisturbed * step.seconds))
                 spent = time.perf_counter() - self._calm.lost - begin
 
     def _context_within(self, seconds: float, tokens: Curve) -> int:

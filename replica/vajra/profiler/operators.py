@@ -124,7 +124,7 @@ class Operators:
             return times
 
         passes = self._repeat(layer_pass)
-        return {name: [times[name] for times in passes] for name in passes[0]}
+        return {name: [share * times[name] for times, share in passes] for name in passes[0][0]}
 
     def embedding(self, count: int) -> list[float]:
         """Looking up `count` rows."""
@@ -161,7 +161,7 @@ class Operators:
             self._kernels.attention(q, self._pool, seqs, scale)
             return time.perf_counter() - start
 
-        return self._repeat(call)
+        return [share * seconds for seconds, share in self._repeat(call)]
 
     def _timed(self, call: Callable[[], object], between: Callable[[], object] | None = None) -> list[float]:
         def once() -> float:
@@ -171,18 +171,20 @@ class Operators:
             call()
             return time.perf_counter() - start
 
-        return self._repeat(once)
+        return [share * seconds for seconds, share in self._repeat(once)]
 
-    def _repeat(self, call: Callable[[], _T]) -> list[_T]:
-        """Results of the fewest undisturbed calls, or of more while patience lasts; the first call does not count."""
+    def _repeat(self, call: Callable[[], _T]) -> list[tuple[_T, float]]:
+        """Results of the fewest calls that count, or of more while there is time, each with the share of its times that
+        was not waiting; the first call does not count."""
         call()
-        results: list[_T] = []
+        results: list[tuple[_T, float]] = []
         end = time.perf_counter() + _PATIENCE
         while len(results) < self._fewest or (len(results) < _MOST and time.perf_counter() < end):
             mark = self._calm.mark()
             result = call()
-            if self._calm.holds(mark):
-                results.append(result)
+            share = self._calm.share(mark)
+            if share > 0:
+                results.append((result, share))
         return results
 
     def _blocks(self, tokens: int) -> list[int]:
