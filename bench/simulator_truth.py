@@ -5,8 +5,9 @@
 
 A server of this machine (gateway, replica and engine, as `vajra serve` starts them) gets three workloads in turn, round
 after round, from the load generator of `vajra bench`. The simulator gets the same arrivals and lengths, the profile's
-times, and two constants that a few single requests show before the first round: what a request and what a step take
-beyond the profile. A figure agrees when the simulated one is within 10% of the median of the rounds, or within twice
+times, and three numbers that a few single requests show before the first round: the factor by which the machine is
+slower than when it was profiled (which a running engine follows by itself), and what a request and what a step take
+beyond their predictions. A figure agrees when the simulated one is within 10% of the median of the rounds, or within twice
 their spread if that is more.
 """
 
@@ -62,7 +63,9 @@ WORKLOADS = {
     "bursts": recipe(24, "bursty:2:1:3", "uniform:32:256", "uniform:8:48", 2),
     "at once": recipe(16, "at-once", "uniform:32:256", "fixed:48", 3),
 }
-ALONE = [Request(0.0, 128, 32)] * 5
+SHORT, LONG = Request(0.0, 64, 24), Request(0.0, 1024, 24)  # these are sent alone, in turn
+ALONE = [SHORT, LONG] * 4
+_OBSERVATIONS = 500  # of the same step: the correction is slow
 
 
 @dataclass(frozen=True)
@@ -153,9 +156,11 @@ class _Gaps(Metrics):
         self.gaps += [seconds] * count
 
 
-def simulated(profile: Profile, model: str, max_model_len: int, requests: object, overheads: Overheads) -> Figures:
+def simulated(
+    predictor: FittedPredictor, model: str, max_model_len: int, requests: object, overheads: Overheads
+) -> Figures:
     """The same requests through the simulator."""
-    identity = profile.identity
+    identity = predictor.profile.identity
     shape = ModelShape(
         vocab_size=identity.vocab_size,
         hidden_size=identity.hidden_size,
@@ -166,7 +171,7 @@ def simulated(profile: Profile, model: str, max_model_len: int, requests: object
         head_dim=identity.head_dim,
     )
     deployment = VajraDeployment.for_model(model, max_model_len=max_model_len)
-    plan = predicted_plan(deployment, FittedPredictor(profile), shape, memory_limit_bytes(), overheads)
+    plan = predicted_plan(deployment, predictor, shape, memory_limit_bytes(), overheads)
     metrics = _Gaps()
     ttfts: list[float] = []
     metrics.on_prefilled.append(lambda now, running: ttfts.append(now - running.request.arrival))
@@ -175,12 +180,23 @@ def simulated(profile: Profile, model: str, max_model_len: int, requests: object
     return Figures.of(ttfts, metrics.gaps, metrics.duration)
 
 
-def calibrate(profile: Profile, model: str, max_model_len: int, alone: Sequence[RequestRecord]) -> Overheads:
-    """What a step and a request take beyond the profile, by requests that were alone."""
-    expected = simulated(profile, model, max_model_len, ALONE[:1], Overheads())
-    step = statistics.median(gap for record in alone for gap in record.itl) - expected.tbt_p50
-    ttft = statistics.median(record.ttft for record in alone)
-    return Overheads(step_seconds=max(0.0, step), gateway_seconds=max(0.0, ttft - expected.ttft_p50 - max(0.0, step)))
+def calibrate(predictor: FittedPredictor, model: str, max_model_len: int, alone: Sequence[RequestRecord]) -> Overheads:
+    """Sets the predictor's correction, and tells what a step and a request take beyond it, by requests that were
+    alone: short and long prompts differ by the machine's speed, and have the way to the replica and back in common."""
+    short, long = (
+        statistics.median(record.ttft for record in alone if record.prompt_tokens == request.prompt_tokens)
+        for request in (SHORT, LONG)
+    )
+    expected = [simulated(predictor, model, max_model_len, [request], Overheads()) for request in (SHORT, LONG)]
+    factor = (long - short) / (expected[1].ttft_p50 - expected[0].ttft_p50)
+    for _ in range(_OBSERVATIONS):
+        batch = predictor.batch()
+        batch.add_chunk(LONG.prompt_tokens, 0, True)
+        batch.observe(expected[1].ttft_p50 * factor)
+    corrected = simulated(predictor, model, max_model_len, [SHORT], Overheads())
+    gaps = [gap for record in alone if record.prompt_tokens == SHORT.prompt_tokens for gap in record.itl]
+    step = max(0.0, statistics.median(gaps) - corrected.tbt_p50)
+    return Overheads(step_seconds=step, gateway_seconds=max(0.0, short - corrected.ttft_p50 - step))
 
 
 def compare(real: Sequence[Figures], sim: Figures) -> list[dict[str, float | str | bool]]:
@@ -216,25 +232,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5, help="[%(default)s]")
     parser.add_argument("-o", dest="output", choices=["text", "json"], default="text", help="how to print [text]")
     options = parser.parse_args(arguments)
-    profile = Profile.read(options.profile)
+    predictor = FittedPredictor(Profile.read(options.profile))
     real: dict[str, list[Figures]] = {name: [] for name in WORKLOADS}
     with server(options.model, options.max_model_len) as url:
         measure(url, ALONE, in_turn=True)  # warm
-        overheads = calibrate(profile, options.model, options.max_model_len, measure(url, ALONE, in_turn=True))
+        overheads = calibrate(predictor, options.model, options.max_model_len, measure(url, ALONE, in_turn=True))
         for number in range(options.rounds):
             for name, workload in WORKLOADS.items():
                 real[name].append(measured(measure(url, list(workload))))
             print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
     found = {
-        name: compare(real[name], simulated(profile, options.model, options.max_model_len, workload, overheads))
+        name: compare(real[name], simulated(predictor, options.model, options.max_model_len, workload, overheads))
         for name, workload in WORKLOADS.items()
     }
     if options.output == "json":
-        print(json.dumps({"overheads": asdict(overheads), "workloads": found}, indent=2))
+        print(json.dumps({"scale": predictor.scale, "overheads": asdict(overheads), "workloads": found}, indent=2))
         return
     print(
-        f"a step takes {1e3 * overheads.step_seconds:.2f} ms beyond the profile, a request "
-        f"{1e3 * overheads.gateway_seconds:.1f} ms"
+        f"the machine takes {predictor.scale:.2f} times as long as when it was profiled; beyond that a step takes "
+        f"{1e3 * overheads.step_seconds:.2f} ms and a request {1e3 * overheads.gateway_seconds:.1f} ms"
     )
     print("| workload | figure | measured (s) | spread | simulated (s) | error | |\n|--|--|--|--|--|--|--|")
     for name, rows in found.items():
