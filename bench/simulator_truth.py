@@ -5,10 +5,10 @@
 
 A server of this machine (gateway, replica and engine, as `vajra serve` starts them) gets three workloads in turn, round
 after round, from the load generator of `vajra bench`. The simulator gets the same arrivals and lengths, the profile's
-times, and three numbers that a few single requests show before the first round: the factor by which the machine is
-slower than when it was profiled (which a running engine follows by itself), and what a request and what a step take
-beyond their predictions. A figure agrees when the simulated one is within 10% of the median of the rounds, or within twice
-their spread if that is more.
+times, and three numbers that two single requests in each round show: the factor by which the machine is slower than
+when it was profiled (which a running engine follows by itself), and what a request and what a step take beyond their
+predictions. A figure agrees when the simulated one is within 10% of the median of the rounds, or within twice their
+spread if that is more.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ WORKLOADS = {
     "at once": recipe(16, "at-once", "uniform:32:256", "fixed:48", 3),
 }
 SHORT, LONG = Request(0.0, 64, 24), Request(0.0, 1024, 24)  # these are sent alone, in turn
-ALONE = [SHORT, LONG] * 4
+ALONE = [SHORT, LONG]
 _OBSERVATIONS = 500  # of the same step: the correction is slow
 
 
@@ -160,16 +160,7 @@ def simulated(
     predictor: FittedPredictor, model: str, max_model_len: int, requests: object, overheads: Overheads
 ) -> Figures:
     """The same requests through the simulator."""
-    identity = predictor.profile.identity
-    shape = ModelShape(
-        vocab_size=identity.vocab_size,
-        hidden_size=identity.hidden_size,
-        intermediate_size=identity.intermediate_size,
-        num_layers=identity.num_layers,
-        num_heads=identity.num_heads,
-        num_kv_heads=identity.num_kv_heads,
-        head_dim=identity.head_dim,
-    )
+    shape = ModelShape.of_profile(predictor.profile.identity)
     deployment = VajraDeployment.for_model(model, max_model_len=max_model_len)
     plan = predicted_plan(deployment, predictor, shape, memory_limit_bytes(), overheads)
     metrics = _Gaps()
@@ -236,11 +227,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     real: dict[str, list[Figures]] = {name: [] for name in WORKLOADS}
     with server(options.model, options.max_model_len) as url:
         measure(url, ALONE, in_turn=True)  # warm
-        overheads = calibrate(predictor, options.model, options.max_model_len, measure(url, ALONE, in_turn=True))
+        alone: list[RequestRecord] = []
         for number in range(options.rounds):
+            alone += measure(url, ALONE, in_turn=True)
             for name, workload in WORKLOADS.items():
                 real[name].append(measured(measure(url, list(workload))))
             print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
+    overheads = calibrate(predictor, options.model, options.max_model_len, alone)
     found = {
         name: compare(real[name], simulated(predictor, options.model, options.max_model_len, workload, overheads))
         for name, workload in WORKLOADS.items()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from vajra.prediction.profile import Identity
+
 
 class Shape(Protocol):
     """What a roofline asks of a model: a decoder of the Llama family. `vajra.models.ModelSpec` is one."""
@@ -47,6 +49,19 @@ class ModelShape:
     head_dim: int = 128
     tie_embeddings: bool = False
     max_model_len: int = 8192  # what the checkpoint allows
+
+    @classmethod
+    def of_profile(cls, identity: Identity) -> ModelShape:
+        """The shape of the model that a profile was measured with; its embeddings count as not tied."""
+        return cls(
+            vocab_size=identity.vocab_size,
+            hidden_size=identity.hidden_size,
+            intermediate_size=identity.intermediate_size,
+            num_layers=identity.num_layers,
+            num_heads=identity.num_heads,
+            num_kv_heads=identity.num_kv_heads,
+            head_dim=identity.head_dim,
+        )
 
 
 _LLAMA_3_8B = ModelShape(

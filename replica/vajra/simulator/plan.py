@@ -76,6 +76,11 @@ class ClusterPlan:
         chunk = chunk_alone(self.scheduler, self.predictor, self.max_model_len)
         return PrefillTable.build(self.predictor, chunk, self.max_model_len)
 
+    @property
+    def _times(self) -> PrefillTable | None:
+        """Where requests have deadlines."""
+        return self.prefill_times if self.prioritizer.predicts or self.relegate else None
+
     def simulation(self, observer: Observer) -> Simulation:
         """A replica set that idles, watched by `observer`."""
         return Simulation(
@@ -94,8 +99,7 @@ class ClusterPlan:
         return simulation
 
     def _new_prioritizer(self) -> Prioritizer:
-        times = self.prefill_times if self.prioritizer.predicts or self.relegate else None
-        return ordering(self.prioritizer, times, per_tenant=self.per_tenant, relegate=self.relegate)
+        return ordering(self.prioritizer, self._times, per_tenant=self.per_tenant, relegate=self.relegate)
 
     def _replica(self, index: int) -> SimulatedReplica:
         prioritizer = self._new_prioritizer()
@@ -106,9 +110,14 @@ class ClusterPlan:
             self.predictor,
             stages=self.pipeline,
         )
-        times = self.prefill_times if self.prioritizer.predicts or self.relegate else None
         return SimulatedReplica(
-            index, scheduler, prioritizer, times, stages=self.pipeline, ahead=self.ahead, step_seconds=self.step_seconds
+            index,
+            scheduler,
+            prioritizer,
+            self._times,
+            stages=self.pipeline,
+            ahead=self.ahead,
+            step_seconds=self.step_seconds,
         )
 
     def with_replicas(self, replicas: int) -> ClusterPlan:

@@ -13,7 +13,7 @@ from vajra.cli.errors import USAGE, CommandError
 from vajra.config import RequestPrioritizerConfig, SchedulerConfig, VajraDeployment
 from vajra.prediction.devices import DEVICES, Device
 from vajra.prediction.fitted import FittedPredictor
-from vajra.prediction.profile import Identity, Profile, ProfileError
+from vajra.prediction.profile import Profile, ProfileError
 from vajra.prediction.shapes import MODEL_SHAPES, ModelShape, Shape
 from vajra.simulator import Arrivals, Lengths, SyntheticWorkload, Trace, Workload
 from vajra.simulator.plan import UNBOUNDED, ClusterPlan, Overheads, predicted_plan, roofline_plan
@@ -189,16 +189,4 @@ def _profile_plan(
         from vajra.worker.resources import memory_limit_bytes
 
         memory = float(memory_limit_bytes())
-    return predicted_plan(deployment, FittedPredictor(profile), _shape(identity), memory, overheads)
-
-
-def _shape(identity: Identity) -> ModelShape:
-    return ModelShape(
-        vocab_size=identity.vocab_size,
-        hidden_size=identity.hidden_size,
-        intermediate_size=identity.intermediate_size,
-        num_layers=identity.num_layers,
-        num_heads=identity.num_heads,
-        num_kv_heads=identity.num_kv_heads,
-        head_dim=identity.head_dim,
-    )
+    return predicted_plan(deployment, FittedPredictor(profile), ModelShape.of_profile(identity), memory, overheads)
