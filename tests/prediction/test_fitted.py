@@ -129,7 +129,7 @@ def test_one_outlier_moves_little_and_nonsense_nothing() -> None:
         one_step(predictor).observe(actual)
     assert predictor.scale == 1
     one_step(predictor).observe(1000.0)
-    assert 1 < predictor.scale < 1.01
+    assert 1 < predictor.scale < 1.03
 
 
 def test_a_profile_is_the_same_after_writing_and_reading(tmp_path: Path) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 
 LOWEST, HIGHEST = 0.5, 4.0  # bounds of the factor
-STEPS = 32  # time constant: of a small error, a fraction 1 - 1/e is gone after so many steps
+STEPS = 10  # time constant: of a small error, a fraction 1 - 1/e is gone after so many steps
 _MOST = math.log(1.25)  # of one step's error; a larger one counts as this
 
 
 class OnlineScale:
     """The factor by which steps take longer than the profile says; 1 at first.
 
-    Each observed step moves its logarithm by 1/32 of the step's error, of which at most a factor of 1.25 counts: one
-    outlier moves predictions by 0.7%, a machine that became half as fast is followed within about 130 steps.
+    Each observed step moves its logarithm by a tenth of the step's error, of which at most a factor of 1.25 counts: one
+    outlier moves predictions by 2.3%, a machine that became half as fast is followed within about 40 steps.
     """
 
     __slots__ = ("value",)
