@@ -80,4 +80,7 @@ def test_another_tenants_request_is_not_named_in_the_queue_either() -> None:
     queue.put(last)
     queue.update_room("replica", RoomReport(2, 100, 16, accepted=0))
     queue.dispatch(10.0)
+    queue.update_room("replica", RoomReport(2, 100, 16, accepted=2))
+    assert [request.request_id for request, _ in queue.dispatch(11.0)] == ["r2", "last"]
     assert last.ahead.most(3) == [("r1", 1), ("", 1)]
+    assert last.blocked == {Blocked.SLOTS: 1}

@@ -126,6 +126,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.queue = make(capacity=20)
         self.replicas = {name: ReplicaModel(3, 12) for name in "ab"}
         self.waiting: dict[int, QueuedRequest] = {}
+        self.passed: dict[int, int] = {}  # how many were bound in rounds that left a request out
+        self.rounds: dict[int, int] = {}  # how many rounds those were
         self.next_id = 0
         for name, replica in self.replicas.items():
             self.queue.update_room(name, replica.report())
@@ -139,14 +141,28 @@ class QueueMachine(RuleBasedStateMachine):
             return
         self.queue.put(request)
         self.waiting[self.next_id] = request
+        self.passed[self.next_id] = self.rounds[self.next_id] = 0
         self.next_id += 1
 
     @rule()
     def dispatch(self) -> None:
-        for request, name in self.queue.dispatch(0.0):
+        with_slots = any(self.queue.room(name).free_slots for name in self.replicas)
+        bound = self.queue.dispatch(0.0)
+        for request, _ in bound:
+            self.check_ledger(request)
+        for request_id in self.waiting.keys() - {request.request_id for request, _ in bound}:
+            self.passed[request_id] += len(bound)
+            self.rounds[request_id] += with_slots
+        for request, name in bound:
             del self.waiting[request.request_id]  # type: ignore[arg-type]
             assert not self.waiting or request.arrival < min(r.arrival for r in self.waiting.values())
             self.replicas[str(name)].arriving.append(request)
+
+    def check_ledger(self, request: QueuedRequest) -> None:
+        """The wait of a request that leaves is booked whole."""
+        request_id: int = request.request_id  # type: ignore[assignment]
+        assert sum(count for _, count in request.ahead.most(16)) == self.passed[request_id]
+        assert sum(request.blocked.values()) == self.rounds[request_id]
 
     @precondition(lambda self: any(r.arriving for r in self.replicas.values()))
     @rule(data=st.data())
@@ -172,7 +188,9 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         request_id = data.draw(st.sampled_from(sorted(self.waiting)))
-        assert self.queue.cancel(request_id) is self.waiting.pop(request_id)
+        request = self.waiting.pop(request_id)
+        assert self.queue.cancel(request_id) is request
+        self.check_ledger(request)
 
     @invariant()
     def nothing_is_lost_and_nobody_overcommitted(self) -> None:

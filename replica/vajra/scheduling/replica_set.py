@@ -7,12 +7,14 @@ from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from heapq import heapify, heappop
 from typing import Any, NamedTuple
 
 from vajra.scheduling.ahead import AheadCounts
 from vajra.scheduling.batch import Room
 from vajra.scheduling.prioritizer import Prioritizer
 from vajra.scheduling.sequence import Blocked
+from vajra.scheduling.waiting import Since, WaitBook
 
 
 class QueueFull(RuntimeError):
@@ -38,7 +40,8 @@ class QueuedRequest:
     payload: Any = None  # the caller's own
     excluded: frozenset[Hashable] = frozenset()  # replicas that must not get it
     blocked: dict[Blocked, int] = field(default_factory=dict)  # dispatches that left it out, by reason
-    ahead: AheadCounts = field(default_factory=AheadCounts)  # whom these bound
+    ahead: AheadCounts = field(default_factory=AheadCounts)  # who was bound meanwhile; both are whole when it leaves
+    since: Since = field(default_factory=Since)  # the queue's own
 
     @property
     def processed(self) -> int:
@@ -110,6 +113,7 @@ class ReplicaSetQueue:
         self.capacity = capacity
         self._prioritizer = prioritizer
         self._queue: dict[Hashable, QueuedRequest] = {}
+        self._book = WaitBook()
         self._replicas: dict[Hashable, _Replica] = {}
         self._numbers = itertools.count()
         self._open: list[tuple[int, int, int, _Replica]] = []  # those with a free slot, the one with most room last
@@ -124,6 +128,7 @@ class ReplicaSetQueue:
             raise ValueError(f"request {request.request_id!r} waits already")
         if not resumed and len(self._queue) >= self.capacity:
             raise QueueFull(self.capacity)
+        request.since = self._book.now()
         self._queue[request.request_id] = request
         self._prioritizer.joined(request)
 
@@ -131,7 +136,7 @@ class ReplicaSetQueue:
         """Takes a request out; None if it does not wait (any more)."""
         request = self._queue.pop(request_id, None)
         if request is not None:
-            self._prioritizer.left(request)
+            self._leave(request, self._book.now())
         return request
 
     def expire(self, now: float) -> list[QueuedRequest]:
@@ -196,10 +201,19 @@ class ReplicaSetQueue:
         if not self._queue or not self._open:
             return []
         key = self._prioritizer.key
+        before = self._book.now()
         bound: list[tuple[QueuedRequest, Hashable]] = []
-        left_out: list[QueuedRequest] = []
+        passed_over: list[QueuedRequest] = []
         oldest_blocked: float | None = None
-        for request in sorted(self._queue.values(), key=lambda r: (key(r, now), r.arrival)):
+        order = [(key(r, now), r.arrival, n, r) for n, r in enumerate(self._queue.values())]
+        heapify(order)  # most of a long queue is not looked at
+        while order:
+            if not self._open:
+                self._book.full()
+                for request in passed_over:  # these have their own reason in this round
+                    request.since.full_rounds += 1
+                break
+            request = heappop(order)[-1]
             replica: _Replica | None = None
             if oldest_blocked is not None and request.arrival >= oldest_blocked:
                 obstacle = Blocked.ORDER
@@ -207,19 +221,28 @@ class ReplicaSetQueue:
                 replica, obstacle = self._choose(request)
             if replica is None:
                 request.blocked[obstacle] = request.blocked.get(obstacle, 0) + 1
-                left_out.append(request)
+                passed_over.append(request)
                 if obstacle is Blocked.MEMORY:
                     oldest_blocked = request.arrival
                 continue
-            self.cancel(request.request_id)
+            del self._queue[request.request_id]
+            self._leave(request, before)
             self._prioritizer.served(request, prefill=request.num_tokens)
             replica.send(request)
             self._place(replica)
+            self._book.bound(str(request.request_id), request.tenant)
             bound.append((request, replica.name))
-        for request in left_out:
-            for other, _ in bound:
-                request.ahead.note(str(other.request_id) if other.tenant == request.tenant else "")
         return bound
+
+    def _leave(self, request: QueuedRequest, until: Since) -> None:
+        """It waits no more: its wait is settled."""
+        self._prioritizer.left(request)
+        if rounds := self._book.full_rounds(request.since):
+            request.blocked[Blocked.SLOTS] = request.blocked.get(Blocked.SLOTS, 0) + rounds
+        names, others = self._book.ahead(request.since, until, request.tenant)
+        for name in names:
+            request.ahead.note(name)
+        request.ahead.others += others
 
     def _choose(self, request: QueuedRequest) -> tuple[_Replica | None, Blocked]:
         """The replica with most room for `request`, or None and why there is none."""
