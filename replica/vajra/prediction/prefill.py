@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Protocol
 
 STRIDE = 64
+_MEMO = 1 << 16
 
 
 class _Batch(Protocol):
@@ -25,7 +26,7 @@ class PrefillTable:
     Between entries times are straight lines, beyond the last they go on as in its last piece.
     """
 
-    __slots__ = ("scale", "seconds", "stride")
+    __slots__ = ("_memo", "scale", "seconds", "stride")
 
     def __init__(self, seconds: Iterable[float], stride: int = STRIDE, scale: float = 1.0) -> None:
         """`scale` multiplies all answers and may be set anew at any time: a Predictor's online correction.
@@ -42,6 +43,12 @@ class PrefillTable:
             raise ValueError(f"stride is {stride}; it must be at least 1")
         self.stride = stride
         self.scale = scale
+        self._memo: dict[int, float] = {}  # entries by length: each waiting request is asked for at every dispatch
+
+    def replace(self, other: PrefillTable) -> None:
+        """Goes on with another table's times."""
+        self.seconds, self.stride, self.scale = other.seconds, other.stride, other.scale
+        self._memo.clear()
 
     @classmethod
     def build(
@@ -87,6 +94,14 @@ class PrefillTable:
         return self.scale * (self._at(num_tokens) - self._at(processed) + self.seconds[0])
 
     def _at(self, tokens: int) -> float:
+        found = self._memo.get(tokens)
+        if found is None:
+            if len(self._memo) >= _MEMO:
+                self._memo.clear()
+            found = self._memo[tokens] = self._between(tokens)
+        return found
+
+    def _between(self, tokens: int) -> float:
         i, rest = divmod(tokens, self.stride)
         i, rest = (
             (i, rest)

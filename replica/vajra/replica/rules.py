@@ -62,7 +62,7 @@ class Rules:
             return False
         self.times.scale = predictor.scale
         if isinstance(predictor, LearnedPredictor) and self._have_changed():
-            self.times.seconds = self._prefill_times().seconds
+            self.times.replace(self._prefill_times())
             return True
         return False
 

@@ -166,7 +166,7 @@ class EdfPrioritizer(_DeadlinePrioritizer):
 class LrsPrioritizer(_DeadlinePrioritizer):
     """Least remaining slack: the time to spare until the deadline, as a part of the whole interval (after Medha,
     section 4.1, which divides by the predicted work). A long request's falls slowly, so it yields to short ones; it
-    falls all the same, so it is never starved."""
+    falls all the same, so it is not starved as long as there is time for all."""
 
     def __init__(self, config: LrsRequestPrioritizerConfig, times: PrefillTimes | None = None) -> None:
         super().__init__(config, times)

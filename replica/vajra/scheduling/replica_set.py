@@ -207,11 +207,13 @@ class ReplicaSetQueue:
         oldest_blocked: float | None = None
         order = [(key(r, now), r.arrival, n, r) for n, r in enumerate(self._queue.values())]
         heapify(order)  # most of a long queue is not looked at
+        earliest = min(r.arrival for r in self._queue.values())
         while order:
-            if not self._open:
-                self._book.full()
+            if not self._open or (oldest_blocked is not None and oldest_blocked <= earliest):
+                reason = Blocked.ORDER if self._open else Blocked.SLOTS
+                self._book.left_out(reason)
                 for request in passed_over:  # these have their own reason in this round
-                    request.since.full_rounds += 1
+                    request.since.skip(reason)
                 break
             request = heappop(order)[-1]
             replica: _Replica | None = None
@@ -237,8 +239,9 @@ class ReplicaSetQueue:
     def _leave(self, request: QueuedRequest, until: Since) -> None:
         """It waits no more: its wait is settled."""
         self._prioritizer.left(request)
-        if rounds := self._book.full_rounds(request.since):
-            request.blocked[Blocked.SLOTS] = request.blocked.get(Blocked.SLOTS, 0) + rounds
+        for reason, rounds in self._book.rounds(request.since):
+            if rounds:
+                request.blocked[reason] = request.blocked.get(reason, 0) + rounds
         names, others = self._book.ahead(request.since, until, request.tenant)
         for name in names:
             request.ahead.note(name)

@@ -6,6 +6,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from vajra.scheduling.sequence import Blocked
+
 _REMEMBERED: Final = 64  # bindings with their names; older ones are only counted
 
 
@@ -19,36 +21,47 @@ class _Binding(NamedTuple):
 class Since:
     """Where the book stood when a request came."""
 
-    full_rounds: int = 0
+    slots: int = 0
+    order: int = 0
     bindings: int = 0
+
+    def skip(self, reason: Blocked) -> None:
+        """The next round of this kind does not count."""
+        if reason is Blocked.SLOTS:
+            self.slots += 1
+        else:
+            self.order += 1
 
 
 class WaitBook:
-    """Rounds in which no replica had a slot left for those at the end of the queue, and who was bound meanwhile.
+    """Rounds that nobody at the end of the queue had a part in, for want of slots or because an older request waits for
+    memory, and who was bound meanwhile.
 
     A queue of thousands is not walked over for each that leaves it."""
 
     def __init__(self) -> None:
-        self._full_rounds = 0
-        self._bindings = 0
+        self._slots = self._order = self._bindings = 0
         self._recent: deque[_Binding] = deque(maxlen=_REMEMBERED)
 
     def now(self) -> Since:
         """For a request that comes."""
-        return Since(self._full_rounds, self._bindings)
+        return Since(self._slots, self._order, self._bindings)
 
-    def full(self) -> None:
-        """The slots ran out: whoever was not looked at in this round was left out for it."""
-        self._full_rounds += 1
+    def left_out(self, reason: Blocked) -> None:
+        """Whoever was not looked at in this round was left out for SLOTS or ORDER."""
+        if reason is Blocked.SLOTS:
+            self._slots += 1
+        else:
+            self._order += 1
 
     def bound(self, name: str, tenant: str) -> None:
         """A request leaves for a replica."""
         self._bindings += 1
         self._recent.append(_Binding(self._bindings, name, tenant))
 
-    def full_rounds(self, since: Since) -> int:
-        """Rounds that left a request out for want of slots."""
-        return self._full_rounds - since.full_rounds
+    def rounds(self, since: Since) -> tuple[tuple[Blocked, int], ...]:
+        """Rounds that left a request out, by reason."""
+        return (Blocked.SLOTS, self._slots - since.slots), (Blocked.ORDER, self._order - since.order)
 
     def ahead(self, since: Since, until: Since, tenant: str) -> tuple[list[str], int]:
         """Who was bound between two points: names of the same tenant's, and how many others."""
