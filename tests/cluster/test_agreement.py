@@ -29,6 +29,9 @@ BESIDE: dict[str, dict[str, Any]] = {
         "model": {"cache": {"type": "PersistentVolumeClaim", "persistentVolumeClaim": {"claimName": "c"}}}
     },
     "spec.model.cache.hostPath": {"model": {"cache": {"type": "HostPath"}}},
+    "spec.prioritizer.fairness": {"prioritizer": {"type": "FCFS"}},
+    "spec.prioritizer.relegation": {"prioritizer": {"type": "FCFS"}},
+    "spec.networking.apiKeysSecretRef": {"networking": {"apiKeysSecretRef": {"name": "s"}}},
     "spec.parallelism.kv": {"parallelism": {"maxTokensPerKVGroup": 32}},
     "spec.scheduler.fixedChunk": {"scheduler": {"type": "FixedChunk"}},
     "spec.scheduler.dynamicChunk": {"scheduler": {"type": "DynamicChunk", "dynamicChunk": {"minChunkTokens": 1}}},
