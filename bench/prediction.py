@@ -29,9 +29,10 @@ from vajra.models import load
 from vajra.models.spec import ModelSpec
 from vajra.prediction import FittedBatch, FittedPredictor, PrefillTable, Profile
 from vajra.prediction.measurements import StepShape
-from vajra.profiler import PRESETS, identity_of, measure
+from vajra.profiler import PRESETS, identity_of
 from vajra.profiler.calm import Calm
 from vajra.profiler.identity import num_threads
+from vajra.profiler.measuring import measure
 from vajra.profiler.steps import StepLimits, StepWalker, walking
 
 _SEED = 20_261_128  # no profile's steps have it

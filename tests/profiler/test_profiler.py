@@ -16,7 +16,8 @@ from vajra.engine import BatchPlan, Engine, EngineOptions, PlanItem, SamplingPar
 from vajra.models.spec import ModelSpec
 from vajra.prediction import FittedPredictor, Profile, ProfileError
 from vajra.prediction.measurements import find_model_folder, read_identity, read_measurements
-from vajra.profiler import Preset, cached, cached_or_measured, folder_of, identity_of, measure
+from vajra.profiler import Preset, cached, cached_or_measured, folder_of, identity_of
+from vajra.profiler.measuring import measure
 
 OPTIONS = EngineOptions(
     num_blocks=96, block_size=16, max_model_len=256, max_batch_size=8, max_batch_tokens=64, num_threads=1

@@ -60,9 +60,10 @@ def run_measure(options: MeasureOptions, output: Format) -> None:
         CommandError: the folder holds measurements and `resume` is not asked for.
         ConfigError, ModelError, ProfileError: as loading and measuring do.
     """
-    from vajra.profiler import PRESETS, folder_of, identity_of, measure
+    from vajra.profiler import PRESETS, folder_of, identity_of
     from vajra.profiler.cache import PROFILE, locked
     from vajra.profiler.identity import processor
+    from vajra.profiler.measuring import measure
     from vajra.worker.loading import load_engine
     from vajra.worker.protocol import Init
 

@@ -10,7 +10,7 @@ from vajra.config import VajraDeployment
 from vajra.engine.api import Engine, EngineOptions
 from vajra.models.spec import ModelSpec
 from vajra.prediction import Profile, ProfileError
-from vajra.profiler import QUICK, cached, cached_or_measured, identity_of, measure
+from vajra.profiler import QUICK, cached, cached_or_measured, identity_of
 
 PROFILE_VARIABLE = "VAJRA_PROFILE"  # in a cluster: where the operator has mounted it
 
@@ -39,6 +39,8 @@ def execution_times(
         return profile
     if not deployment.predicts:
         return cached(identity)
+    from vajra.profiler.measuring import measure
+
     return cached_or_measured(
         identity,
         lambda folder: measure(
