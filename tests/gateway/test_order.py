@@ -76,7 +76,9 @@ async def test_clients_targets_order_the_queue(checkpoint: Path, kind: str, expe
 
 async def test_the_ledger_says_what_was_expected_and_how_much_was_to_spare(checkpoint: Path) -> None:
     async with ordered_by(checkpoint, type="EDF") as running:
+        clock = asyncio.get_running_loop().time
         for target in (100.0, 1e-3):
+            sent = clock()
             request = GenerateRequestData(
                 prompt="x" * 200, max_tokens=2, ignore_eos=True, ledger=True, ttft_target_seconds=target
             )
@@ -86,7 +88,7 @@ async def test_the_ledger_says_what_was_expected_and_how_much_was_to_spare(check
             assert stay.predicted_prefill_seconds is not None
             assert stay.predicted_prefill_seconds > 0
             assert stay.slack_seconds_at_first_token is not None
-            assert (stay.slack_seconds_at_first_token > 90.0) is (target == 100.0)
+            assert target - (clock() - sent) <= stay.slack_seconds_at_first_token < target
             assert (stay.slack_seconds_at_first_token < 0.0) is (target != 100.0)
 
 
