@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
     from rich.progress import TaskID
 
 Progress = Callable[[str, int, int], None]
@@ -32,6 +35,25 @@ def print_json(value: Any, *, compact: bool = False) -> None:
     """JSON on stdout; compact is one line."""
     json.dump(value, sys.stdout, ensure_ascii=False, indent=None if compact else 2)
     print(flush=True)
+
+
+def print_rich(fill: Callable[[Console], None]) -> None:
+    """What `fill` prints on a console, on stdout."""
+    from rich.console import Console
+
+    console = Console(soft_wrap=True)
+    with console.capture() as text:  # rich would exit with 1 when nobody reads on
+        fill(console)
+    print(text.get(), end="")
+
+
+def plots(write: Callable[[], list[Path]]) -> list[Path]:
+    """The files that `write` writes; none, and a word on stderr, where matplotlib is missing."""
+    try:
+        return write()
+    except ImportError:
+        print("no plots: they need matplotlib (pip install 'vajra[plots]')", file=sys.stderr)
+        return []
 
 
 @contextmanager

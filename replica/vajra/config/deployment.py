@@ -167,9 +167,19 @@ class VajraDeployment:
         )
 
     @property
+    def is_fair(self) -> bool:
+        """Whether tenants are served by what they were served before."""
+        return self.spec.prioritizer.fairness == "PerTenant"
+
+    @property
+    def relegates(self) -> bool:
+        """Whether requests that are too late come last."""
+        return self.spec.prioritizer.relegation == "Late"
+
+    @property
     def needs_prefill_times(self) -> bool:
         """Whether the order of requests depends on how long their prompts take."""
-        return self.prioritizer_config.predicts or self.spec.prioritizer.relegation != "Disabled"
+        return self.prioritizer_config.predicts or self.relegates
 
     @property
     def predicts(self) -> bool:

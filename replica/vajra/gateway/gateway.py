@@ -24,7 +24,7 @@ from vajra.gateway.stream import MAX_UNREAD, DeltaStream
 from vajra.gateway.support import check
 from vajra.gateway.tokenizer_pool import TokenizerPool
 from vajra.models import ResolvedModel, Tokenizer, load_tokenizer, resolve
-from vajra.scheduling import Prioritizer, ordering
+from vajra.scheduling import ordering_of
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class Gateway:
                 workers = self.deployment.replica_set_config.num_tokenizer_workers
                 self._pool = TokenizerPool(self.tokenizer, self.deployment.to_dict(), workers)
             self._admission = Admission(self.model, self.tokenizer, self._pool)
-            prioritizer = self._ordering(self.deployment)
+            prioritizer = ordering_of(self.deployment, self._times)
             self._dispatcher = Dispatcher(prioritizer, self._times, self._max_waiting, self._observation)
             self._replicas = ReplicaSet(self.source, self._dispatcher, self._change, self._progress)
             await self._replicas.start()
@@ -137,7 +137,7 @@ class Gateway:
 
     def prepare(self, deployment: VajraDeployment) -> Callable[[], None]:
         """Makes live settings ready and returns what puts them in force."""
-        prioritizer = self._ordering(deployment)
+        prioritizer = ordering_of(deployment, self._times)
 
         def commit() -> None:
             self.deployment = deployment
@@ -318,15 +318,6 @@ class Gateway:
             num_layers=spec.num_layers,
             dtype=spec.dtype,
             architecture=spec.architecture,
-        )
-
-    def _ordering(self, deployment: VajraDeployment) -> Prioritizer:
-        extras = deployment.spec.prioritizer
-        return ordering(
-            deployment.prioritizer_config,
-            self._times,
-            per_tenant=extras.fairness == "PerTenant",
-            relegate=extras.relegation == "Late",
         )
 
     def _check_state(self) -> None:

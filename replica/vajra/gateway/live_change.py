@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import grpc
@@ -68,26 +68,24 @@ class LocalChanges:
     async def update(self, generation: int, spec_json: str, *, validate_only: bool) -> None:
         """Of all. Raises what LiveSettings.update raises, and UpdateRefused where a replica cannot take it over."""
         async with self._turn:
-            self.settings.update(generation, spec_json, self._gateway.prepare, validate_only=True)
-            self._check_scope(spec_json)
+            self.settings.update(generation, spec_json, self._prepare, validate_only=True)
             await self._tell(generation, spec_json, validate_only=True)
             if validate_only:
                 return
-            self.settings.update(generation, spec_json, self._gateway.prepare)
+            self.settings.update(generation, spec_json, self._prepare)
             assert isinstance(self._gateway.source, LocalReplicas)
             self._gateway.source.adopt(self.settings.deployment)
             await self._tell(generation, spec_json, validate_only=False)
             await asyncio.gather(*(link.read_notices() for link in self._gateway.replicas))
 
-    def _check_scope(self, spec_json: str) -> None:
-        """What nobody here would act on."""
-        old = self.settings.deployment
-        new = VajraDeployment.from_dict(old.to_dict() | {"spec": json.loads(spec_json)})
-        for change in changed_fields(old.spec, new.spec):
+    def _prepare(self, deployment: VajraDeployment) -> Callable[[], None]:
+        """The gateway's part. Raises UpdateRefused for what nobody here would act on."""
+        for change in changed_fields(self.settings.deployment.spec, deployment.spec):
             if change.path == "spec.replicas":
                 raise UpdateRefused("spec.replicas: local replicas are as many as were started; serve again with more")
             if row_by_path()[change.path].scope is Scope.CLUSTER:
                 raise UpdateRefused(f"{change.path} is for the cluster's operator; nobody acts on it here")
+        return self._gateway.prepare(deployment)
 
     async def _tell(self, generation: int, spec_json: str, *, validate_only: bool) -> None:
         links: Sequence[ReplicaLink] = self._gateway.replicas

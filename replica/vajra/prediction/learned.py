@@ -89,12 +89,11 @@ class LearnedBatch:
         """Adds a prefill chunk."""
         self.tokens += num_query
         self.rows += samples
-        self.pairs += num_query * (context + 0.5 * (num_query + 1))
+        self.pairs += _pairs(num_query, context)
 
     def with_chunk(self, num_query: int, context: int, samples: bool) -> float:
         """`seconds` as they would be after `add_chunk` of the same."""
-        pairs = self.pairs + num_query * (context + 0.5 * (num_query + 1))
-        return self._at(self.tokens + num_query, self.rows + samples, pairs)
+        return self._at(self.tokens + num_query, self.rows + samples, self.pairs + _pairs(num_query, context))
 
     def observe(self, actual: float) -> None:
         """The step took `actual` seconds. What took no time is none."""
@@ -104,3 +103,8 @@ class LearnedBatch:
     def _at(self, tokens: float, rows: float, pairs: float) -> float:
         constant, token, row, pair = self._seconds
         return constant + token * tokens + row * rows + pair * pairs
+
+
+def _pairs(num_query: int, context: int) -> float:
+    """Of a query token and a KV token that it attends to: its chunk is causal."""
+    return num_query * (context + 0.5 * (num_query + 1))

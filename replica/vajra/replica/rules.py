@@ -13,7 +13,7 @@ from vajra.config import (
     VajraDeployment,
 )
 from vajra.prediction import FittedPredictor, LearnedPredictor, PrefillTable
-from vajra.scheduling import Batch, chunk_alone, ordering, policies
+from vajra.scheduling import Batch, chunk_alone, ordering_of, policies
 
 _PROBE = 256  # tokens of the chunk by which learned times are seen to change
 _CHANGE = 1.1  # a factor of so much makes new prefill times
@@ -38,33 +38,23 @@ class Rules:
         self.predictor = predictor
         self._config, self._max_len, self._probed = config, max_len, 0.0
         self.times = self._prefill_times() if deployment.needs_prefill_times else None
-        self.prioritizer = ordering(
-            deployment.prioritizer_config,
-            self.times,
-            per_tenant=deployment.spec.prioritizer.fairness == "PerTenant",
-            relegate=deployment.spec.prioritizer.relegation == "Late",
-        )
+        self.times_name = _name(self.times)  # of the times without their scale; empty without any
+        self.prioritizer = ordering_of(deployment, self.times)
         self.policy = policies.create(config, self.prioritizer)
         if deployment.predicts and isinstance(predictor, LearnedPredictor):
             self.notices.append(_LEARNED)
 
-    @property
-    def times_name(self) -> str:
-        """Names the prefill times as they are without their scale; empty without any."""
-        return hashlib.sha256(self.times.seconds).hexdigest()[:16] if self.times is not None else ""
-
-    def observe(self, batch: Batch, seconds: float) -> bool:
-        """A step took so long. True when prefill times are others now."""
+    def observe(self, batch: Batch, seconds: float) -> None:
+        """A step took so long: predictions follow, and prefill times with them."""
         predictor = self.predictor
         assert batch.time is not None
         batch.time.observe(seconds)
         if self.times is None:
-            return False
+            return
         self.times.scale = predictor.scale
         if isinstance(predictor, LearnedPredictor) and self._have_changed():
             self.times.replace(self._prefill_times())
-            return True
-        return False
+            self.times_name = _name(self.times)
 
     def _prefill_times(self) -> PrefillTable:
         predictor = self.predictor
@@ -77,6 +67,10 @@ class Rules:
 
     def _have_changed(self) -> bool:
         return not 1 / _CHANGE < self._probe() / self._probed < _CHANGE
+
+
+def _name(times: PrefillTable | None) -> str:
+    return hashlib.sha256(times.seconds).hexdigest()[:16] if times is not None else ""
 
 
 def _within_buffers(deployment: VajraDeployment, started: SchedulerConfig) -> tuple[SchedulerConfig, list[str]]:

@@ -36,7 +36,7 @@ class StepLoop:
         scheduler: ReplicaScheduler,
         worker: Worker,
         on_planned: Callable[[], None],
-        on_timed: Callable[[Batch, float], object],
+        on_timed: Callable[[Batch, float], None],
     ) -> None:
         """`on_planned` follows every planning: slots and blocks may have changed. `on_timed` hears how many seconds the
         engine took for a batch."""

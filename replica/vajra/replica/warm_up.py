@@ -26,7 +26,7 @@ class WarmUp:
     """One prefill and one decode, the way that every request goes: scheduler, channel, engine and back."""
 
     def __init__(
-        self, scheduler: ReplicaScheduler, worker: Worker, ready: Ready, on_timed: Callable[[Batch, float], object]
+        self, scheduler: ReplicaScheduler, worker: Worker, ready: Ready, on_timed: Callable[[Batch, float], None]
     ) -> None:
         """Sends the sequence. `scheduler` is one of its own, over all KV blocks: the worker holds nothing yet.
         `on_timed` as in StepLoop."""

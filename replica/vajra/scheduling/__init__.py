@@ -7,7 +7,7 @@ from vajra.scheduling.blocks import BlockManager, IntegrityError, OutOfBlocks
 from vajra.scheduling.dynamic_chunk import DynamicChunk
 from vajra.scheduling.fairness import FairPrioritizer, VirtualTokenCounters
 from vajra.scheduling.fixed_chunk import FixedChunk
-from vajra.scheduling.ordering import ordering
+from vajra.scheduling.ordering import ordering, ordering_of
 from vajra.scheduling.policy import ChunkPolicy, policies
 from vajra.scheduling.predictor import BatchTime, Predictor, PrefillTimes
 from vajra.scheduling.prioritizer import (
@@ -59,6 +59,7 @@ __all__ = [
     "VirtualTokenCounters",
     "chunk_alone",
     "ordering",
+    "ordering_of",
     "policies",
     "prioritizers",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from vajra.config import VajraDeployment
 from vajra.scheduling.fairness import FairPrioritizer, VirtualTokenCounters
 from vajra.scheduling.predictor import PrefillTimes
 from vajra.scheduling.prioritizer import Prioritizer, prioritizers
@@ -23,3 +24,8 @@ def ordering(
             raise TypeError("relegation needs predicted prefill times")
         order = RelegatingPrioritizer(order, times)
     return order
+
+
+def ordering_of(deployment: VajraDeployment, times: PrefillTimes | None) -> Prioritizer:
+    """The order that a deployment asks for."""
+    return ordering(deployment.prioritizer_config, times, per_tenant=deployment.is_fair, relegate=deployment.relegates)

@@ -7,8 +7,6 @@ import functools
 from dataclasses import dataclass
 
 from vajra.config import (
-    DynamicChunkReplicaSchedulerConfig,
-    FixedChunkReplicaSchedulerConfig,
     RequestPrioritizerConfig,
     SchedulerConfig,
     VajraDeployment,
@@ -182,14 +180,14 @@ def predicted_plan(
         block_size=block_size,
         max_model_len=max_model_len,
         max_batch_size=scheduler.max_batch_size,
-        max_batch_tokens=_max_tokens(scheduler),
+        max_batch_tokens=scheduler.max_batch_tokens,
     )
     return ClusterPlan(
         predictor=predictor,
         scheduler=scheduler,
         prioritizer=deployment.prioritizer_config,
-        per_tenant=deployment.spec.prioritizer.fairness == "PerTenant",
-        relegate=deployment.spec.prioritizer.relegation == "Late",
+        per_tenant=deployment.is_fair,
+        relegate=deployment.relegates,
         num_blocks=num_blocks,
         block_size=block_size,
         max_model_len=max_model_len,
@@ -211,11 +209,3 @@ def _check(deployment: VajraDeployment) -> None:
     ):
         if is_set:
             raise SimulationError(f"{path} is set; this version does not simulate it. Leave it out")
-
-
-def _max_tokens(scheduler: SchedulerConfig) -> int:
-    """Query tokens of the largest batch."""
-    if isinstance(scheduler, FixedChunkReplicaSchedulerConfig):
-        return scheduler.chunk_size
-    assert isinstance(scheduler, DynamicChunkReplicaSchedulerConfig)  # and SpaceSharing is one
-    return scheduler.max_chunk_size_param

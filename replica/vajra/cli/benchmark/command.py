@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 
 import typer
 
+from vajra.cli.arguments import make_output_folder, parsed
 from vajra.cli.benchmark.report import print_report, write_files, write_plots
 from vajra.cli.benchmark.runner import run
 from vajra.cli.benchmark.statistics import Report, RequestRecord
@@ -23,7 +23,7 @@ from vajra.cli.benchmark.target import OpenAITarget, Target
 from vajra.cli.benchmark.workload import Workload
 from vajra.cli.errors import FAILED, USAGE, CommandError
 from vajra.cli.openai_client import OpenAIClient
-from vajra.cli.output import Format, print_json
+from vajra.cli.output import Format, plots, print_json, print_rich
 from vajra.cli.versions import vajra_version
 from vajra.simulator.lengths import Lengths
 
@@ -57,12 +57,12 @@ class BenchmarkOptions:
         """Raises CommandError for what cannot be read, by option."""
         return Workload(
             num_requests=self.num_requests,
-            prompt_lengths=_parsed("--prompt-len", Lengths.parse, self.prompt_len),
-            output_lengths=_parsed("--output-len", Lengths.parse, self.output_len),
+            prompt_lengths=parsed("--prompt-len", Lengths.parse, self.prompt_len),
+            output_lengths=parsed("--output-len", Lengths.parse, self.output_len),
             rate=self.rate,
             seed=self.seed,
             text=self.text,
-            vocabulary=_parsed("--vocabulary", _vocabulary, self.vocabulary),
+            vocabulary=parsed("--vocabulary", _vocabulary, self.vocabulary),
         )
 
     @property
@@ -79,26 +79,19 @@ def run_command(options: BenchmarkOptions, *, api_key: str | None, output: Forma
         raise CommandError("--chat, --model and --extra-body are for a server (--url), not for --offline", USAGE)
     options.workload()  # faults are told before anything is started
     if options.output_dir is not None:
-        _make_folder(Path(options.output_dir))
+        make_output_folder(Path(options.output_dir))
     started = datetime.now(UTC).isoformat(timespec="seconds")
     model, report, records = asyncio.run(_measure(options, api_key))
     setup = {**dataclasses.asdict(options), "model": model, "started": started, "vajra": vajra_version()}
     files: list[Path] = []
     if options.output_dir is not None:
-        files = write_files(Path(options.output_dir), report, records, setup)
-        try:
-            files += write_plots(Path(options.output_dir), records)
-        except ImportError:
-            print("no plots: they need matplotlib (pip install 'vajra[plots]')", file=sys.stderr)
+        folder = Path(options.output_dir)
+        files = write_files(folder, report, records, setup)
+        files += plots(lambda: write_plots(folder, records))
     if output is Format.json:
         print_json({"setup": setup, "result": report.to_dict()})
     else:
-        from rich.console import Console
-
-        console = Console(soft_wrap=True)
-        with console.capture() as text:  # rich would exit with 1 when nobody reads on
-            print_report(report, console)
-        print(text.get(), end="")
+        print_rich(lambda console: print_report(report, console))
         for path in files:
             print(f"wrote {path}")
     if report.errors:
@@ -131,7 +124,7 @@ async def _target(options: BenchmarkOptions, api_key: str | None) -> AsyncIterat
         async with offline_target(options.offline, ignore_eos=options.ignore_eos) as target:
             yield options.offline, target
         return
-    extra = _parsed("--extra-body", _json_object, options.extra_body)
+    extra = parsed("--extra-body", _json_object, options.extra_body)
     async with OpenAIClient(str(options.url), api_key=api_key) as client:
         model = options.model
         if model is None:
@@ -162,22 +155,6 @@ def _progress(total: int) -> Iterator[Callable[[RequestRecord], None]]:
             bar.update(task, advance=1, description=f"requests ({failed} failed)" if failed else "requests")
 
         yield on_done
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CommandError(f"--output-dir: {path} cannot be made: {error.strerror}", USAGE) from error
-    if not os.access(path, os.W_OK):
-        raise CommandError(f"--output-dir: {path} cannot be written to", USAGE)
-
-
-def _parsed(option: str, parse: Callable[[str], T], text: str) -> T:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise CommandError(f"{option}: {error}", USAGE) from None
 
 
 def _vocabulary(text: str) -> tuple[int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections import deque
@@ -11,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from vajra.cli.arguments import make_output_folder, parsed
 from vajra.cli.errors import USAGE, CommandError
-from vajra.cli.output import Format, print_json, progress_bars
+from vajra.cli.output import Format, plots, print_json, print_rich, progress_bars
 from vajra.cli.simulation.setup import (
     SimulateOptions,
     numbers,
-    parsed,
     read_deployment,
     read_device,
     read_overheads,
@@ -60,7 +59,7 @@ def run_command(options: SimulateOptions, output: Format) -> None:
     plan = read_plan(options, deployment)
     metrics = Metrics(long_prompt_tokens=options.long_from)
     if options.output_dir is not None:
-        _make_folder(options.output_dir)
+        make_output_folder(options.output_dir)
     started = time.perf_counter()
     with _progress(metrics, len(workload)), recording(options.output_dir, metrics, options.keep) as paths:
         simulation = plan.simulate(workload, metrics)
@@ -71,7 +70,7 @@ def run_command(options: SimulateOptions, output: Format) -> None:
     if output is Format.json:
         print_json(found)
     else:
-        _print(lambda console: print_report(found, console))
+        print_rich(lambda console: print_report(found, console))
         for path in paths:
             print(f"wrote {path}")
 
@@ -128,7 +127,7 @@ def _search(
     if output is Format.json:
         print_json(found)
     else:
-        _print(lambda console: print_search(found, console))
+        print_rich(lambda console: print_search(found, console))
         if manifest is not None:
             where = options.manifest_out
             print(f"wrote {where}" if where is not None else f"\n{manifest.to_yaml(defaults=False)}", end="\n")
@@ -162,7 +161,7 @@ def _highest_rate(
     if output is Format.json:
         print_json(found)
     else:
-        _print(lambda console: print_rates(found, console))
+        print_rich(lambda console: print_rates(found, console))
     if best is None:
         raise CommandError("the objectives do not hold at any rate: one request alone takes longer")
 
@@ -223,23 +222,12 @@ def _setup(plan: ClusterPlan) -> dict[str, Any]:
 
 
 def _write_all(folder: Path, metrics: Metrics, title: str) -> list[Path]:
-    paths = write_summaries(folder, metrics)
-    try:
+    def write() -> list[Path]:
         from vajra.simulator.plots import write_plots
 
-        paths += write_plots(folder, metrics, f"simulated: {title}")
-    except ImportError:
-        print("no plots: they need matplotlib (pip install 'vajra[plots]')", file=sys.stderr)
-    return paths
+        return write_plots(folder, metrics, f"simulated: {title}")
 
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CommandError(f"--output-dir: {path} cannot be made: {error.strerror}", USAGE) from error
-    if not os.access(path, os.W_OK):
-        raise CommandError(f"--output-dir: {path} cannot be written to", USAGE)
+    return write_summaries(folder, metrics) + plots(write)
 
 
 @contextmanager
@@ -268,12 +256,3 @@ def _trials() -> Iterator[Callable[[Trial], None]]:
         print(f"{layout}{rate}: {verdict}", file=sys.stderr, flush=True)
 
     yield show
-
-
-def _print(fill: Callable[[Any], None]) -> None:
-    from rich.console import Console
-
-    console = Console(soft_wrap=True)
-    with console.capture() as text:  # rich would exit with 1 when nobody reads on
-        fill(console)
-    print(text.get(), end="")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from vajra.cli.arguments import parsed
 from vajra.cli.deployment import read_manifest
 from vajra.cli.errors import USAGE, CommandError
 from vajra.config import RequestPrioritizerConfig, SchedulerConfig, VajraDeployment
@@ -21,7 +21,6 @@ from vajra.simulator.plan import UNBOUNDED, ClusterPlan, Overheads, predicted_pl
 DEFAULT_MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 DEFAULT_REQUESTS = 1000
 GIB = 1 << 30
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,14 +61,6 @@ class SimulateOptions:
     keep: tuple[str, ...]
 
 
-def parsed(option: str, parse: Callable[[str], T], text: str) -> T:
-    """Raises CommandError that names the option."""
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise CommandError(f"{option}: {error}", USAGE) from None
-
-
 def read_deployment(options: SimulateOptions) -> VajraDeployment:
     """The manifest's, or one of a model and flags. Raises CommandError or ConfigError."""
     given: dict[str, Any] = {name: value for name, value in options.overrides.items() if value is not None}
@@ -81,12 +72,12 @@ def read_deployment(options: SimulateOptions) -> VajraDeployment:
             )
         return read_manifest(options.manifest)
     if options.scheduler is not None:
-        config = parsed("--scheduler", _member(SchedulerConfig), options.scheduler)
+        config = parsed("--scheduler", SchedulerConfig.class_of, options.scheduler)
         given["scheduler_config"] = config(**chosen)
     else:
         given |= chosen
     if options.prioritizer is not None:
-        given["prioritizer_config"] = parsed("--prioritizer", _member(RequestPrioritizerConfig), options.prioritizer)()
+        given["prioritizer_config"] = parsed("--prioritizer", RequestPrioritizerConfig.class_of, options.prioritizer)()
     accelerator: Any = "CPU" if options.profile is not None else "GPU"
     return VajraDeployment.for_model(options.model or DEFAULT_MODEL, accelerator=accelerator, **given)
 
@@ -156,13 +147,6 @@ def numbers(option: str, text: str) -> list[int]:
     if min(found) < 1:
         raise CommandError(f"{option}: {text!r} is no list of whole numbers above 0, as 1,2,4", USAGE)
     return found
-
-
-def _member(family: Any) -> Callable[[str], Any]:
-    def find(name: str) -> Any:
-        return family.class_of(name)
-
-    return find
 
 
 def _profile_plan(
