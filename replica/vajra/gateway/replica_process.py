@@ -46,6 +46,10 @@ class ReplicaProcess:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 
+    def wait(self) -> None:
+        """Until it has ended."""
+        self._process.wait()
+
 
 class ReplicaLauncher:
     """Starts replicas of one deployment, with sockets in a private folder; `close` removes the folder."""
@@ -94,6 +98,8 @@ class ReplicaLauncher:
         """Kills what was never handed out and removes the folder. Idempotent."""
         for process in self._first.values():
             process.kill()
+        for process in self._first.values():
+            process.wait()
         self._first = {}
         for fd in (self._read_end, self._write_end):
             if fd >= 0:

@@ -83,14 +83,10 @@ async def run(
     signals = Signals()
     status = 0
     try:
+        for face in faces:
+            await face.start()
+        # Only now: a gateway that cannot start takes the folder of its sockets away, which a face may be about to use.
         starting = asyncio.create_task(gateway.start())
-        try:
-            for face in faces:
-                await face.start()
-        except BaseException:
-            starting.cancel()
-            await asyncio.gather(starting, return_exceptions=True)
-            raise
         if not await _first(starting, signals.stop):
             return 0
         starting.result()
