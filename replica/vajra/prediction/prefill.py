@@ -82,7 +82,8 @@ class PrefillTable:
 
     def prefill_time(self, num_tokens: int) -> float:
         """Seconds of a whole prompt; 0 for none."""
-        return self.scale * self._at(num_tokens) if num_tokens > 0 else 0.0
+        found = self._memo.get(num_tokens)
+        return self.scale * (found if found is not None else self._at(num_tokens))
 
     def remaining(self, num_tokens: int, processed: int) -> float:
         """Seconds of a prompt's tokens from `processed` on. Above 0 while any are left."""
@@ -98,7 +99,7 @@ class PrefillTable:
         if found is None:
             if len(self._memo) >= _MEMO:
                 self._memo.clear()
-            found = self._memo[tokens] = self._between(tokens)
+            found = self._memo[tokens] = self._between(tokens) if tokens > 0 else 0.0
         return found
 
     def _between(self, tokens: int) -> float:

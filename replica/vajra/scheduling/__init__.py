@@ -2,7 +2,7 @@
 
 from vajra.scheduling.ahead import AheadCounts
 from vajra.scheduling.alone import chunk_alone
-from vajra.scheduling.batch import Batch, BatchItem, Chunk, Room
+from vajra.scheduling.batch import Batch, Chunk, Room
 from vajra.scheduling.blocks import BlockManager, IntegrityError, OutOfBlocks
 from vajra.scheduling.dynamic_chunk import DynamicChunk
 from vajra.scheduling.fairness import FairPrioritizer, VirtualTokenCounters
@@ -21,7 +21,7 @@ from vajra.scheduling.prioritizer import (
 from vajra.scheduling.relegation import RelegatingPrioritizer
 from vajra.scheduling.replica_set import QueuedRequest, QueueFull, ReplicaSetQueue, RoomReport
 from vajra.scheduling.scheduler import ReplicaScheduler
-from vajra.scheduling.sequence import Blocked, Ledger, Sequence, SequenceState
+from vajra.scheduling.sequence import BatchItem, Blocked, Ledger, Sequence, SequenceState
 from vajra.scheduling.space_sharing import SpaceSharing
 
 __all__ = [

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence as SequenceABC
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from vajra.scheduling.predictor import BatchTime
-from vajra.scheduling.sequence import Sequence
-
-
-class BatchItem(NamedTuple):
-    """One sequence's share of a batch; `new_block_ids` extend its block table."""
-
-    seq_id: int
-    num_query_tokens: int
-    new_block_ids: SequenceABC[int]
+from vajra.scheduling.sequence import BatchItem, Sequence
 
 
 class Chunk(NamedTuple):

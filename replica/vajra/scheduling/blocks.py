@@ -79,13 +79,16 @@ class BlockManager:
 
     def release(self, blocks: Iterable[int]) -> None:
         """Drops a reference to each of `blocks`; those without another one become free."""
+        refs = self._refs
+        free: list[int] = []
         for block in blocks:
-            refs = self._refs[block] - 1
-            if refs < 0:
+            left = refs[block] - 1
+            if left < 0:
                 raise IntegrityError(f"KV block {block} is released but free")
-            self._refs[block] = refs
-            if refs == 0:
-                self._runs.give_back(block)
+            refs[block] = left
+            if left == 0:
+                free.append(block)
+        self._runs.give_back(free)
 
     def check_integrity(self, owners: Iterable[Sequence[int]]) -> None:
         """Audits the books against the owners' block lists: owned + free = total, references as many as owners,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from vajra.config import (
@@ -55,6 +57,9 @@ class Prioritizer(Protocol):
     def key(self, request: Prioritizable, now: float) -> Any:
         """The request's key at `now`: something to be compared with this prioritizer's other keys."""
 
+    def keys(self, requests: Iterable[Prioritizable], now: float) -> list[Any]:
+        """The keys of many."""
+
     def deadline(self, request: Prioritizable) -> float | None:
         """When its first token is due; None where it has no deadline."""
 
@@ -68,22 +73,31 @@ class Prioritizer(Protocol):
         """It gets so many tokens."""
 
 
-class Unaccounting:
-    """What a prioritizer does that only looks at requests."""
+class BasePrioritizer(ABC):
+    """A prioritizer that looks at one request at a time, and keeps no account."""
 
     accounts = False
 
-    def joined(self, request: Prioritizable) -> None:
+    @abstractmethod
+    def key(self, request: Prioritizable, now: float) -> Any:
+        """See Prioritizer."""
+
+    def keys(self, requests: Iterable[Prioritizable], now: float) -> list[Any]:
+        """One by one."""
+        key = self.key
+        return [key(request, now) for request in requests]
+
+    def joined(self, request: Prioritizable) -> None:  # noqa: B027 - a default
         """Nothing."""
 
-    def left(self, request: Prioritizable) -> None:
+    def left(self, request: Prioritizable) -> None:  # noqa: B027 - a default
         """Nothing."""
 
-    def served(self, request: Prioritizable, *, prefill: int = 0, decode: int = 0) -> None:
+    def served(self, request: Prioritizable, *, prefill: int = 0, decode: int = 0) -> None:  # noqa: B027 - a default
         """Nothing."""
 
 
-class PrioritizerWrapper(Unaccounting):
+class PrioritizerWrapper(BasePrioritizer):
     """Something that counts before another prioritizer's key does."""
 
     def __init__(self, inner: Prioritizer) -> None:
@@ -111,7 +125,7 @@ prioritizers: Registry[Prioritizer] = Registry("prioritizer")
 
 
 @prioritizers.register(FcfsRequestPrioritizerConfig)
-class FcfsPrioritizer(Unaccounting):
+class FcfsPrioritizer(BasePrioritizer):
     """First come, first served: by arrival at the gateway, so a resumed request keeps its place."""
 
     def __init__(self, config: FcfsRequestPrioritizerConfig, times: PrefillTimes | None = None) -> None:
@@ -126,7 +140,7 @@ class FcfsPrioritizer(Unaccounting):
         return request.ttft_target
 
 
-class _DeadlinePrioritizer(Unaccounting):
+class _DeadlinePrioritizer(BasePrioritizer):
     """Requests are due an interval after their arrival: what the client said, else in proportion to their work."""
 
     def __init__(
@@ -135,15 +149,15 @@ class _DeadlinePrioritizer(Unaccounting):
         """Raises TypeError without `times`."""
         if times is None:
             raise TypeError(f"{type(self).__name__} needs predicted prefill times")
-        self._multiplier, self._least = config.deadline_multiplier, config.min_deadline
+        self._multiplier, self._least = config.deadline_multiplier, max(config.min_deadline, _LEAST_INTERVAL)
         self.times = times
 
     def interval(self, request: Prioritizable) -> float:
         """Seconds from arrival to deadline: the client's, or max(multiplier x predicted prefill time, min_deadline)."""
-        if request.ttft_target is not None:
-            return max(request.ttft_target - request.arrival, _LEAST_INTERVAL)
-        work = self.times.prefill_time(request.num_prompt_tokens)
-        return max(self._multiplier * work, self._least, _LEAST_INTERVAL)
+        target = request.ttft_target
+        if target is None:
+            return max(self._multiplier * self.times.prefill_time(request.num_prompt_tokens), self._least)
+        return max(target - request.arrival, _LEAST_INTERVAL)
 
     def deadline(self, request: Prioritizable) -> float | None:
         """Arrival and interval."""
@@ -173,8 +187,22 @@ class LrsPrioritizer(_DeadlinePrioritizer):
 
     def key(self, request: Prioritizable, now: float) -> float:
         """1 or less; below 0 the deadline cannot be met any more."""
-        interval = self.interval(request)
-        done = request.processed
-        rest = request.remaining_prefill
-        work = self.times.remaining(done + rest, done) if rest else 0.0
-        return (request.arrival + interval - now - work) / interval
+        return self.keys((request,), now)[0]
+
+    def keys(self, requests: Iterable[Prioritizable], now: float) -> list[float]:
+        """In one loop, for a gateway's queue may be long, and all of it changes with time."""
+        prefill_time, multiplier, least = self.times.prefill_time, self._multiplier, self._least
+        keys: list[float] = []
+        for request in requests:
+            done, rest = request.processed, request.remaining_prefill
+            if done or rest != request.num_prompt_tokens:
+                work = self.times.remaining(done + rest, done) if rest else 0.0
+                interval = self.interval(request)
+            else:
+                work = prefill_time(rest)
+                if request.ttft_target is not None:
+                    interval = self.interval(request)
+                elif (interval := multiplier * work) < least:
+                    interval = least
+            keys.append((request.arrival + interval - now - work) / interval)
+        return keys

@@ -63,6 +63,10 @@ class RoomReport(NamedTuple):
     accepted: int  # sequences accepted so far, ever
     accepting: bool = True
 
+    def exceeds(self, other: RoomReport) -> bool:
+        """Whether anything might fit here that did not fit there."""
+        return self.free_slots > other.free_slots or self.free_blocks > other.free_blocks
+
 
 class _Replica:
     """A replica's last report, and what has been sent to it that the report does not count yet."""
@@ -113,6 +117,8 @@ class ReplicaSetQueue:
         self.capacity = capacity
         self._prioritizer = prioritizer
         self._queue: dict[Hashable, QueuedRequest] = {}
+        self._arrivals: list[float] = []  # of what waits, ascending
+        self._sizes: list[int] = []  # its tokens, ascending
         self._book = WaitBook()
         self._replicas: dict[Hashable, _Replica] = {}
         self._numbers = itertools.count()
@@ -130,6 +136,8 @@ class ReplicaSetQueue:
             raise QueueFull(self.capacity)
         request.since = self._book.now()
         self._queue[request.request_id] = request
+        insort(self._arrivals, request.arrival)
+        insort(self._sizes, request.num_tokens)
         self._prioritizer.joined(request)
 
     def cancel(self, request_id: Hashable) -> QueuedRequest | None:
@@ -200,16 +208,19 @@ class ReplicaSetQueue:
         `update_room` and `settle`; call `expire` before it."""
         if not self._queue or not self._open:
             return []
-        key = self._prioritizer.key
+        blocks, _, _, roomiest = self._open[-1]
+        if roomiest.blocks_for(self._sizes[0]) > blocks:
+            self._book.left_out(Blocked.MEMORY)
+            return []
+        keys = self._prioritizer.keys(self._queue.values(), now)
         before = self._book.now()
         bound: list[tuple[QueuedRequest, Hashable]] = []
         passed_over: list[QueuedRequest] = []
         oldest_blocked: float | None = None
-        order = [(key(r, now), r.arrival, n, r) for n, r in enumerate(self._queue.values())]
+        order = [(key, r.arrival, n, r) for n, (key, r) in enumerate(zip(keys, self._queue.values(), strict=True))]
         heapify(order)  # most of a long queue is not looked at
-        earliest = min(r.arrival for r in self._queue.values())
         while order:
-            if not self._open or (oldest_blocked is not None and oldest_blocked <= earliest):
+            if not self._open or (oldest_blocked is not None and oldest_blocked <= self._arrivals[0]):
                 reason = Blocked.ORDER if self._open else Blocked.SLOTS
                 self._book.left_out(reason)
                 for request in passed_over:  # these have their own reason in this round
@@ -238,6 +249,8 @@ class ReplicaSetQueue:
 
     def _leave(self, request: QueuedRequest, until: Since) -> None:
         """It waits no more: its wait is settled."""
+        del self._arrivals[bisect_left(self._arrivals, request.arrival)]
+        del self._sizes[bisect_left(self._sizes, request.num_tokens)]
         self._prioritizer.left(request)
         for reason, rounds in self._book.rounds(request.since):
             if rounds:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _FREE, _TAKEN, _KEPT = 0, 1, 2
 
@@ -57,12 +57,16 @@ class RunAllocator:
             self._keep(following + 1, kept_end)
         return following
 
-    def give_back(self, block: int) -> None:
-        """Frees a taken block, and what was kept behind it."""
-        kept_end = self._kept.pop(block + 1, block + 1)
-        self._state[block:kept_end] = bytes(kept_end - block)
-        self.free += 1
-        self._lowest = min(self._lowest, block)
+    def give_back(self, blocks: Sequence[int]) -> None:
+        """Frees taken blocks, and what was kept behind them."""
+        state, kept = self._state, self._kept
+        for block in blocks:
+            state[block] = _FREE
+            kept_end = kept.pop(block + 1, 0)
+            if kept_end:
+                state[block:kept_end] = bytes(kept_end - block)
+        self.free += len(blocks)
+        self._lowest = min(self._lowest, min(blocks, default=self._lowest))
 
     def faults(self, taken: Iterable[int]) -> list[str]:
         """What does not balance, given the blocks that should be taken."""

@@ -6,12 +6,12 @@ from bisect import insort
 from collections.abc import Iterable
 from collections.abc import Sequence as SequenceABC
 
-from vajra.scheduling.batch import Batch, BatchItem, Chunk, Room
+from vajra.scheduling.batch import Batch, Chunk, Room
 from vajra.scheduling.blocks import BlockManager, IntegrityError
 from vajra.scheduling.policy import ChunkPolicy
 from vajra.scheduling.predictor import Predictor
 from vajra.scheduling.prioritizer import Prioritizer
-from vajra.scheduling.sequence import Blocked, Sequence
+from vajra.scheduling.sequence import BatchItem, Blocked, Sequence
 
 
 def _age_order(seq: Sequence) -> tuple[float, int]:
@@ -119,12 +119,13 @@ class ReplicaScheduler:
 
     def complete(self, batch: Batch, sampled: Iterable[int]) -> None:
         """Books a finished batch: `sampled` are the ids of the sequences that it yielded a token for."""
+        find = self._sequences.get
         for item in batch.items:
-            seq = self._sequences.get(item.seq_id)
+            seq = find(item.seq_id)
             if seq is not None:
                 seq.in_flight -= 1
         for seq_id in sampled:
-            seq = self._sequences.get(seq_id)
+            seq = find(seq_id)
             if seq is not None:
                 seq.known += 1
                 if seq_id in self._isolated:
@@ -197,19 +198,20 @@ class ReplicaScheduler:
                 continue
             if len(items) == most:
                 break
-            new_blocks: SequenceABC[int] = ()
+            item = seq.decode
             if processed == len(seq.blocks) * block_size:
                 new_blocks = self._grow(seq, now)
                 if not new_blocks:
                     seq.leave_out(Blocked.MEMORY, self._oldest)
                     continue
+                item = BatchItem(seq.seq_id, 1, new_blocks)
             context += processed
             seq.processed = processed + 1
             seq.planned += 1
             seq.in_flight += 1
             seq.last_step = step
             seq.ledger.batches += 1
-            items.append(BatchItem(seq.seq_id, 1, new_blocks))
+            items.append(item)
         batch.num_tokens = batch.num_decodes = len(items)
         batch.decode_context = context
         if batch.time is not None and items:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence as SequenceABC
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from vajra.scheduling.ahead import AheadCounts
+
+
+class BatchItem(NamedTuple):
+    """One sequence's share of a batch; `new_block_ids` extend its block table."""
+
+    seq_id: int
+    num_query_tokens: int
+    new_block_ids: SequenceABC[int]
 
 
 class SequenceState(Enum):
@@ -64,6 +74,7 @@ class Sequence:
     __slots__ = (
         "arrival",
         "blocks",
+        "decode",
         "finished",
         "in_flight",
         "known",
@@ -115,6 +126,7 @@ class Sequence:
         self.in_flight = 0  # batches in flight that hold it
         self.last_step = -1  # the last of its batches
         self.blocks: list[int] = []
+        self.decode = BatchItem(seq_id, 1, ())  # its share of nearly every batch, and there are many
         self.finished = False
         self.ledger = Ledger(arrival)
 

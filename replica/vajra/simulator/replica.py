@@ -49,7 +49,7 @@ class SimulatedReplica:
         self._step_seconds = step_seconds
         self._stage_free = [0.0] * stages  # when each has done all that is planned
         self._accepted = 0
-        self._room: RoomReport | None = None
+        self.told = RoomReport(0, 0, scheduler.blocks.block_size, 0)  # what the gateway has heard of the room
         self._blocks_used = 0
         self._blocks_since = 0.0
 
@@ -81,9 +81,9 @@ class SimulatedReplica:
         """The room as the gateway hears of it: None when it is as before."""
         slots, blocks = self.scheduler.room()
         report = RoomReport(slots, blocks, self.scheduler.blocks.block_size, self._accepted)
-        if report == self._room:
+        if report == self.told:
             return None
-        self._room = report
+        self.told = report
         return report
 
     def _start(self, batch: Batch, now: float, running: dict[int, Running]) -> Step:

@@ -149,8 +149,10 @@ class Simulation:
             again: dict[int, None] = {}
             for index in touched:
                 replica = self.replicas[index]
+                before = replica.told
                 self._plan_one(now, replica)
-                if self._tell_room(replica):
+                # What could not be bound a moment ago still cannot, unless there is more room or another order.
+                if self._tell_room(replica) and (self._accounts or replica.told.exceeds(before)):
                     self._dispatch(now, again)
             touched = again
 
