@@ -58,11 +58,18 @@ def recipe(count: int, arrivals: str, prompt: str, output: str, seed: int) -> Sy
     )
 
 
-WORKLOADS = {
-    "steady": recipe(20, "poisson:1.2", "lognormal:96:0.5:16:400", "lognormal:32:0.4:8:96", 1),
-    "bursts": recipe(24, "bursty:2:1:3", "uniform:32:256", "uniform:8:48", 2),
-    "at once": recipe(16, "at-once", "uniform:32:256", "fixed:48", 3),
-}
+def workloads(capacity: float) -> dict[str, SyntheticWorkload]:
+    """What is compared. `capacity`: requests/s of STEADY that this machine serves at most, as far as is predicted: a
+    rate that is a light load on one machine drowns another, and next to saturation every error grows without bound."""
+    return {
+        "steady": recipe(40, f"poisson:{STEADY_LOAD * capacity:.3g}", *STEADY, 1),
+        "bursts": recipe(24, "bursty:2:1:3", "uniform:32:256", "uniform:8:48", 2),
+        "at once": recipe(16, "at-once", "uniform:32:256", "fixed:48", 3),
+    }
+
+
+STEADY = "lognormal:96:0.5:16:400", "lognormal:32:0.4:8:96"  # tokens of prompts and of answers
+STEADY_LOAD = 0.6  # of the capacity
 SHORT, LONG = Request(0.0, 64, 24), Request(0.0, 1024, 24)  # these are sent alone, in turn
 ALONE = [SHORT, LONG]
 _OBSERVATIONS = 500  # of the same step: the correction is slow
@@ -224,19 +231,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("-o", dest="output", choices=["text", "json"], default="text", help="how to print [text]")
     options = parser.parse_args(arguments)
     predictor = FittedPredictor(Profile.read(options.profile))
-    real: dict[str, list[Figures]] = {name: [] for name in WORKLOADS}
+    together = recipe(40, "at-once", *STEADY, 1)
+    makespan = simulated(predictor, options.model, options.max_model_len, together, Overheads()).makespan
+    compared = workloads(together.num_requests / makespan)
+    real: dict[str, list[Figures]] = {name: [] for name in compared}
     with server(options.model, options.max_model_len) as url:
         measure(url, ALONE, in_turn=True)  # warm
         alone: list[RequestRecord] = []
         for number in range(options.rounds):
             alone += measure(url, ALONE, in_turn=True)
-            for name, workload in WORKLOADS.items():
+            for name, workload in compared.items():
                 real[name].append(measured(measure(url, list(workload))))
             print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
     overheads = calibrate(predictor, options.model, options.max_model_len, alone)
     found = {
         name: compare(real[name], simulated(predictor, options.model, options.max_model_len, workload, overheads))
-        for name, workload in WORKLOADS.items()
+        for name, workload in compared.items()
     }
     if options.output == "json":
         print(json.dumps({"scale": predictor.scale, "overheads": asdict(overheads), "workloads": found}, indent=2))
