@@ -130,6 +130,18 @@ def test_the_queue_binds_the_tenant_that_was_served_least() -> None:
     assert order == ["a0", "b0", "a1", "a2", "a3"]
 
 
+def test_a_backlog_of_small_requests_does_not_keep_a_large_one_of_another_tenant_out_of_memory() -> None:
+    queue = ReplicaSetQueue(FairPrioritizer(FCFS, VirtualTokenCounters()), capacity=100)
+    for i in range(8):
+        queue.put(QueuedRequest(f"a{i}", 16, 16, arrival=float(i), tenant="a"))
+    queue.put(QueuedRequest("b", 48, 48, arrival=10.0, tenant="b"))
+    bound = []
+    for free, accepted in ((1, 0), (1, 1), (2, 1), (3, 1), (1, 2)):
+        queue.update_room("replica", RoomReport(100, free, 16, accepted))
+        bound.append([request.request_id for request, _ in queue.dispatch(11.0)])
+    assert bound == [["a0"], [], [], ["b"], ["a1"]]
+
+
 def test_generated_tokens_count_in_the_queue_too() -> None:
     counters = VirtualTokenCounters()
     queue = ReplicaSetQueue(FairPrioritizer(FCFS, counters), capacity=100)

@@ -39,10 +39,10 @@ def sequence(seq_id: int, work: int, target: float | None, *, arrival: float = 0
 
 @pytest.mark.parametrize("config", [EdfRequestPrioritizerConfig(), LrsRequestPrioritizerConfig()])
 def test_under_overload_more_deadlines_are_met(config: Any) -> None:
-    """Ten requests of 4 s, one every 3 s, each due 6 s after it comes: there is time for three quarters."""
+    """Ten requests of 4 s, one every 3 s, each due 6.7 s after it comes: there is time for three quarters."""
 
     def met(prioritizer: Prioritizer) -> int:
-        requests = [sequence(i, 4, 3.0 * i + 6.0, arrival=3.0 * i) for i in range(10)]
+        requests = [sequence(i, 4, 3.0 * i + 6.7, arrival=3.0 * i) for i in range(10)]
         done = served_alone_in_order(prioritizer, requests)
         return sum(done[r.seq_id] <= (r.ttft_target or 0.0) for r in requests)
 
@@ -64,3 +64,9 @@ def test_a_prefill_that_is_done_or_has_no_deadline_is_never_late() -> None:
     done.processed = 10
     assert not fcfs.is_late(done, 1e9)
     assert fcfs.is_late(sequence(3, 10, 9.0), 0.0), "a client's own target counts with any order"
+
+
+def test_a_tenth_of_its_time_is_left_for_others_in_its_batches() -> None:
+    edf = wrapped(EdfRequestPrioritizerConfig())
+    assert not edf.is_late(sequence(1, 9, 10.0), 0.0)
+    assert edf.is_late(sequence(1, 9, 9.9), 0.0)

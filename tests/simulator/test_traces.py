@@ -9,7 +9,10 @@ import pytest
 
 from vajra.simulator import Request, SimulationError, Trace
 
-OURS = "arrival,prompt_tokens,output_tokens,tenant,ttft_target,max_tokens\n0.5,10,2,a,1.5,\n0.75,20,3,,,9\n"
+OURS = (
+    "arrival,prompt_tokens,output_tokens,tenant,tenant_weight,ttft_target,max_tokens\n0.5,10,2,a,2,1.5,\n"
+    "0.75,20,3,,,,9\n"
+)
 AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.9799600,10,2\n2023-11-16 18:17:04.2299600,20,3\n"
 VIDUR = "arrived_at,num_prefill_tokens,num_decode_tokens\n0,10,2\n0.25,20,3\n"
 MOONCAKE = [
@@ -50,7 +53,7 @@ def test_public_styles(tmp_path: Path, name: str, text: str) -> None:
 def test_our_own_columns(tmp_path: Path) -> None:
     path = tmp_path / "trace.csv"
     path.write_text(OURS)
-    assert list(Trace(path)) == [Request(0.0, 10, 2, None, 1.5, "a"), Request(0.25, 20, 3, 9)]
+    assert list(Trace(path)) == [Request(0.0, 10, 2, None, 1.5, "a", 2.0), Request(0.25, 20, 3, 9)]
     assert [request.arrival for request in Trace(path, speed=2.0)] == [0.0, 0.125]
     assert len(Trace(path)) == 2
     assert len(Trace(path, limit=1)) == 1
@@ -66,6 +69,10 @@ def test_our_own_columns(tmp_path: Path) -> None:
         ("arrival,prompt_tokens,output_tokens\n0,10,0\n", "line 2: 10 prompt and 0 output tokens"),
         ("arrival,prompt_tokens,output_tokens\n1,1,1\n0.5,1,1\n", "line 3: it arrives 0.5 s before the row above"),
         ("arrival,prompt_tokens,output_tokens,max_tokens\n1,1,5,4\n", "line 2: max_tokens is 4, below the 5"),
+        (
+            "arrival,prompt_tokens,output_tokens,tenant_weight\n1,1,5,0\n",
+            "line 2: tenant_weight is 0; a tenant's share",
+        ),
     ],
 )
 def test_faults_are_told_with_their_lines(tmp_path: Path, text: str, problem: str) -> None:

@@ -56,7 +56,7 @@ def _why(blocked: Mapping[str, int]) -> str:
 
 _REASONS = {
     "slots": "a place",
-    "order": "memory that an older request waits for",
+    "order": "memory that a request before it waits for",
     "budget": "room in a batch",
     "isolation": "a worker that another request had to itself",
 }

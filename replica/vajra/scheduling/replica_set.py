@@ -109,16 +109,15 @@ class ReplicaSetQueue:
 
     A request leaves the queue only for a replica with a free sequence slot and free KV blocks for all its
     tokens; until then it stays here, where a more urgent one can still pass it. The replica with most free
-    blocks gets it (then most slots, then first added). A request for which no replica has blocks may be passed
-    by older ones only, so that large requests do not starve.
+    blocks gets it (then most slots, then first added). Nobody passes a request for which no replica has blocks, so
+    that large requests do not starve.
     """
 
     def __init__(self, prioritizer: Prioritizer, capacity: int) -> None:
         self.capacity = capacity
         self._prioritizer = prioritizer
         self._queue: dict[Hashable, QueuedRequest] = {}
-        self._arrivals: list[float] = []  # of what waits, ascending
-        self._sizes: list[int] = []  # its tokens, ascending
+        self._sizes: list[int] = []  # tokens of what waits, ascending
         self._book = WaitBook()
         self._replicas: dict[Hashable, _Replica] = {}
         self._numbers = itertools.count()
@@ -136,7 +135,6 @@ class ReplicaSetQueue:
             raise QueueFull(self.capacity)
         request.since = self._book.now()
         self._queue[request.request_id] = request
-        insort(self._arrivals, request.arrival)
         insort(self._sizes, request.num_tokens)
         self._prioritizer.joined(request)
 
@@ -216,27 +214,22 @@ class ReplicaSetQueue:
         before = self._book.now()
         bound: list[tuple[QueuedRequest, Hashable]] = []
         passed_over: list[QueuedRequest] = []
-        oldest_blocked: float | None = None
+        waits_for_memory = False
         order = [(key, r.arrival, n, r) for n, (key, r) in enumerate(zip(keys, self._queue.values(), strict=True))]
         heapify(order)  # most of a long queue is not looked at
         while order:
-            if not self._open or (oldest_blocked is not None and oldest_blocked <= self._arrivals[0]):
+            if not self._open or waits_for_memory:
                 reason = Blocked.ORDER if self._open else Blocked.SLOTS
                 self._book.left_out(reason)
                 for request in passed_over:  # these have their own reason in this round
                     request.since.skip(reason)
                 break
             request = heappop(order)[-1]
-            replica: _Replica | None = None
-            if oldest_blocked is not None and request.arrival >= oldest_blocked:
-                obstacle = Blocked.ORDER
-            else:
-                replica, obstacle = self._choose(request)
+            replica, obstacle = self._choose(request)
             if replica is None:
                 request.blocked[obstacle] = request.blocked.get(obstacle, 0) + 1
                 passed_over.append(request)
-                if obstacle is Blocked.MEMORY:
-                    oldest_blocked = request.arrival
+                waits_for_memory = obstacle is Blocked.MEMORY
                 continue
             del self._queue[request.request_id]
             self._leave(request, before)
@@ -249,7 +242,6 @@ class ReplicaSetQueue:
 
     def _leave(self, request: QueuedRequest, until: Since) -> None:
         """It waits no more: its wait is settled."""
-        del self._arrivals[bisect_left(self._arrivals, request.arrival)]
         del self._sizes[bisect_left(self._sizes, request.num_tokens)]
         self._prioritizer.left(request)
         for reason, rounds in self._book.rounds(request.since):

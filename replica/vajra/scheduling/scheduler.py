@@ -23,8 +23,8 @@ class ReplicaScheduler:
 
     A batch takes every running decode (oldest first), then prefills under way and waiting requests in one
     priority order, so a long prefill yields at each chunk boundary and keeps its KV. A request is admitted
-    with blocks for its whole prompt; it may pass one that waits for memory only if it is older, so large
-    requests do not starve. A decode without a block makes room by preemption with recomputation: the
+    with blocks for its whole prompt, and passes none that waits for memory, so large requests do not
+    starve. A decode without a block makes room by preemption with recomputation: the
     prefill under way with the worst priority, else the youngest decode, starts again.
 
     `schedule` works ahead of results: it may be called while earlier batches are in flight, and counts on
@@ -227,7 +227,7 @@ class ReplicaScheduler:
         key = self._prioritizer.key
         candidates += self._waiting
         candidates.sort(key=lambda s: (key(s, now), not s.blocks, s.seq_id))
-        blocking: Sequence | None = None  # the oldest that waits for memory
+        blocking: Sequence | None = None  # the first that waits for memory
         first: Sequence | None = None  # that gets a chunk
         full = False
         for seq in candidates:
@@ -242,7 +242,7 @@ class ReplicaScheduler:
                 if reason is not None:
                     seq.leave_out(reason, blocking if reason is Blocked.ORDER else self._oldest)
                     if reason is Blocked.MEMORY:
-                        blocking = min(blocking or seq, seq, key=_age_order)
+                        blocking = seq
                     continue
                 new_blocks = self._admit(seq)
             self._take_chunk(batch, seq, min(tokens, seq.prefill_end - seq.processed), new_blocks, now)
@@ -282,7 +282,7 @@ class ReplicaScheduler:
         """What forbids to admit a waiting sequence now."""
         if len(self._resident) >= self.slots:
             return Blocked.SLOTS
-        if blocking is not None and _age_order(seq) > _age_order(blocking):
+        if blocking is not None:
             return Blocked.ORDER
         if not admit or self.blocks.blocks_for(seq.prefill_end) > self.blocks.admissible:
             return Blocked.MEMORY

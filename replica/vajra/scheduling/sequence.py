@@ -36,7 +36,7 @@ class Blocked(Enum):
     SLOTS = "slots"  # as many residents as a batch can hold
     BUDGET = "budget"  # the batch's tokens were spent on others
     MEMORY = "memory"  # too few free KV blocks for the whole prompt
-    ORDER = "order"  # memory would do, but an older request waits for more of it
+    ORDER = "order"  # memory would do, but a request before it waits for more of it
     ISOLATION = "isolation"  # another sequence runs alone, for it may be what kills the worker
 
 

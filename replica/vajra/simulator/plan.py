@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vajra.config import (
@@ -29,7 +30,7 @@ from vajra.simulator.memory import kv_blocks
 from vajra.simulator.metrics import Metrics
 from vajra.simulator.replica import SimulatedReplica
 from vajra.simulator.simulation import Observer, Simulation
-from vajra.simulator.workload import Workload
+from vajra.simulator.workload import Request
 
 UNBOUNDED = 1 << 62
 
@@ -90,10 +91,10 @@ class ClusterPlan:
             gateway_seconds=self.gateway_seconds,
         )
 
-    def simulate(self, workload: Workload, metrics: Metrics) -> Simulation:
-        """Runs all requests to their ends."""
+    def simulate(self, requests: Iterable[Request], metrics: Metrics) -> Simulation:
+        """Runs all requests, in order of arrival, to their ends."""
         simulation = metrics.simulation = self.simulation(metrics)
-        simulation.run(workload)
+        simulation.run(requests)
         return simulation
 
     def _new_prioritizer(self) -> Prioritizer:

@@ -115,6 +115,7 @@ class Simulation:
             request.arrival,
             ttft_target=target,
             tenant=request.tenant or "",
+            tenant_weight=request.tenant_weight,
         )
         running = queued.payload = Running(seq_id, request, queued)
         try:
@@ -139,6 +140,7 @@ class Simulation:
                 arrival=request.arrival,
                 ttft_target=queued.ttft_target,
                 tenant=queued.tenant,
+                tenant_weight=queued.tenant_weight,
             )
             self.replicas[running.replica].add(running)
             touched[running.replica] = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -43,7 +44,7 @@ STYLES = (
     Style("Mooncake", "timestamp", "input_length", "output_length", lambda milliseconds: float(milliseconds) / 1000),
     Style("Azure", "TIMESTAMP", "ContextTokens", "GeneratedTokens", _timestamp),
 )
-_OPTIONAL = ("max_tokens", "ttft_target", "tenant")  # columns that any style may have
+_OPTIONAL = ("max_tokens", "ttft_target", "tenant", "tenant_weight")  # columns that any style may have
 
 
 @dataclass(frozen=True)
@@ -142,14 +143,18 @@ class Trace:
             max_tokens = int(given["max_tokens"]) if column in given else None
             column = "ttft_target"
             target = float(given["ttft_target"]) if column in given else None
+            column = "tenant_weight"
+            weight = float(given.get(column, 1.0))
         except (KeyError, TypeError, ValueError):
             raise self._fault(number, f"{column} is {row.get(column)!r}, which is no number") from None
         if prompt < 1 or output < 1:
             raise self._fault(number, f"{prompt} prompt and {output} output tokens; a request has at least one of each")
         if max_tokens is not None and max_tokens < output:
             raise self._fault(number, f"max_tokens is {max_tokens}, below the {output} that it generates")
+        if not 0 < weight < math.inf:
+            raise self._fault(number, f"tenant_weight is {weight:g}; a tenant's share is a number above 0")
         tenant = str(given["tenant"]) if "tenant" in given else None
-        return arrival, Request(0.0, prompt, output, max_tokens, target, tenant)
+        return arrival, Request(0.0, prompt, output, max_tokens, target, tenant, weight)
 
     def _fault(self, number: int, problem: str) -> SimulationError:
         return SimulationError(f"{self.path}, line {number}: {problem}")

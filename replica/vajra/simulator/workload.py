@@ -26,6 +26,7 @@ class Request(NamedTuple):
     max_tokens: int | None = None  # what its client allows; None: exactly output_tokens, so that its end is no surprise
     ttft_target: float | None = None  # seconds after arrival in which its client wants the first token
     tenant: str | None = None
+    tenant_weight: float = 1.0  # its share beside others, above 0
 
 
 class Workload(Protocol):
