@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.deployments import deployment
 from tests.models.checkpoints import make_checkpoint
 from tests.prediction import vidur
 from tests.prediction.profiles import profile
@@ -46,7 +47,12 @@ def test_a_model_is_measured_into_vidurs_layout_and_the_cache(tmp_path: Path, mo
     assert "--resume" in str(again.exception)
 
     assert "no profiles" in run("show").stdout
-    assert run(model, "--seconds", "0.5").exit_code == 0
+    manifest = tmp_path / "deployment.yaml"
+    to_be_made = {"type": "ConfigMap", "configMap": {"name": "times"}}
+    scheduler = {"type": "DynamicChunk", "profile": to_be_made}
+    fields = {"name": "tiny", "dtype": "Auto"}
+    manifest.write_text(json.dumps(deployment(model, model_fields=fields, scheduler=scheduler)))
+    assert run("-f", manifest, "--seconds", "0.5").exit_code == 0
     kept = json.loads(run("show", "-o", "json").stdout)
     assert [k["identity"] for k in kept] == [told["identity"]]
     assert "tiny" in run("show").stdout

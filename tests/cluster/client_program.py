@@ -1,6 +1,6 @@
 """Runs in a pod: clients that ask one after the other without a pause, and print what became of each request.
 
-    python client_program.py GRPC_ADDRESS OPENAI_URL MODEL
+    python client_program.py GRPC_ADDRESS OPENAI_URL MODEL GRPC_KEY OPENAI_KEY
 
 A line per request, as JSON: `client` (what asked), `at` (seconds since the start), `seconds`, `outcome`, `error`.
 Outcomes: answered; different, when the same question was answered otherwise before; lost, when an answer that had begun
@@ -32,9 +32,9 @@ answers: dict[tuple[str, int], str] = {}
 lock = threading.Lock()
 
 
-def openai_client(url: str) -> openai.OpenAI:
+def openai_client(url: str, key: str) -> openai.OpenAI:
     """With its own retries, of which it makes two."""
-    return openai.OpenAI(base_url=url, api_key="none", timeout=SECONDS)
+    return openai.OpenAI(base_url=url, api_key=key, timeout=SECONDS)
 
 
 def over_grpc(client: VajraClient, prompt: str, length: int) -> Generator[str]:
@@ -63,8 +63,8 @@ def whole(client: openai.OpenAI, model: str, prompt: str, length: int) -> Genera
     yield answer.choices[0].text
 
 
-def newly_connected(openai_url: str, model: str, prompt: str, length: int) -> Generator[str]:
-    with openai_client(openai_url) as client:
+def newly_connected(openai_url: str, key: str, model: str, prompt: str, length: int) -> Generator[str]:
+    with openai_client(openai_url, key) as client:
         yield from streamed(client, model, prompt, length)
 
 
@@ -94,14 +94,14 @@ def ask_for_ever(name: str, ask: Ask, first: int) -> None:
 
 
 def main() -> None:
-    grpc_address, openai_url, model = sys.argv[1:]
-    kept = openai_client(openai_url)
+    grpc_address, openai_url, model, grpc_key, openai_key = sys.argv[1:]
+    kept = openai_client(openai_url, openai_key)
     clients: list[tuple[str, Ask]] = [
-        ("grpc", partial(over_grpc, VajraClient(grpc_address))),
-        ("grpc", partial(over_grpc, VajraClient(grpc_address))),
+        ("grpc", partial(over_grpc, VajraClient(grpc_address, api_key=grpc_key))),
+        ("grpc", partial(over_grpc, VajraClient(grpc_address, api_key=grpc_key))),
         ("openai", partial(whole, kept, model)),
         ("openai-stream", partial(streamed, kept, model)),
-        ("openai-new", partial(newly_connected, openai_url, model)),
+        ("openai-new", partial(newly_connected, openai_url, openai_key, model)),
     ]
     for number, (name, ask) in enumerate(clients):
         threading.Thread(target=ask_for_ever, args=(f"{name}-{number}", ask, number)).start()

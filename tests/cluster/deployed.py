@@ -24,7 +24,7 @@ SMALL: dict[str, Any] = {
 _COMPLETE = """
 import json, sys, urllib.request
 url, model = sys.argv[1:]
-body = {"model": model, "prompt": "One, two, three,", "max_tokens": 4, "ignore_eos": True, "temperature": 0}
+body = {"model": model, "prompt": "One, two, three,", "max_tokens": 4, "ignore_eos": True, "temperature": 0, "ledger": True}
 request = urllib.request.Request(url + "/completions", json.dumps(body).encode(), {"Content-Type": "application/json"})
 print(urllib.request.urlopen(request, timeout=30).read().decode())
 """
@@ -88,13 +88,16 @@ class Deployed:
         selector = ",".join(f"{key}={value}" for key, value in names.component_selector(NAME, component).items())
         return {each["metadata"]["name"]: each for each in self.kubectl.find("pods", selector)}
 
-    def answers(self, model: str) -> None:
-        """A client in a pod asks through the Service and gets the four tokens that it asked for."""
+    def answers(self, model: str) -> dict[str, Any]:
+        """A client in a pod asks through the Service and gets the four tokens that it asked for. What became of them in
+        the replica: a stay of the ledger."""
         self.kubectl.apply(pod("client", "sleep", "infinity"))
         self.kubectl.wait("condition=Ready", "pod/client")
         url = self.status()["endpoint"]["openAI"]
         answer = json.loads(self.kubectl.execute("client", "python", "-c", _COMPLETE, url, model))
         assert answer["usage"]["completion_tokens"] == 4
+        (stay,) = answer["choices"][0]["ledger"]
+        return dict(stay)
 
 
 def uids(pods: dict[str, dict[str, Any]]) -> dict[str, str]:

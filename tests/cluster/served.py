@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,14 +24,22 @@ SPEC: dict[str, Any] = {
     "resources": {"accelerator": {"type": "CPU"}, "cpu": 1, "memory": "1Gi"},
     # One thread each, and yet all of them may be on one node.
     "podTemplate": {"spec": {"containers": [{"name": "worker", "resources": {"requests": {"cpu": "100m"}}}]}},
-    "networking": {"openAIPort": 8000},
+    "networking": {"openAIPort": 8000, "apiKeysSecretRef": {"name": "keys"}},
 }
+KEYS = {"rpc": "6a7c", "web": "c0de"}  # of the clients, by name
 _KILL_A_WORKER = """
 import os, pathlib, signal
 for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
     if b"-m\\0vajra.worker" in path.read_bytes():
         os.kill(int(path.parent.name), signal.SIGKILL)
 """
+
+
+def secret(keys: Mapping[str, str]) -> dict[str, Any]:
+    """What SPEC's gateways ask keys of, by name."""
+    entries = [{"name": name, "key": key} for name, key in keys.items()]
+    data = {"api-keys.yaml": json.dumps(entries)}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"}, "stringData": data}
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,12 @@ class Served(Deployed):
         """SIGKILL for the worker of the first replica."""
         leader = next(iter(self.pods(LEADER).values()))
         self.kubectl.execute(leader["metadata"]["name"], "python", "-c", _KILL_A_WORKER)
+
+    def secret_changes(self, keys: Mapping[str, str]) -> None:
+        """The Secret has other keys now. Its nodes would look within a minute or so; a change of a pod makes them look."""
+        self.kubectl.apply(secret(keys))
+        for pod in self.pods(GATEWAY).values():
+            self.kubectl("annotate", "--overwrite", "pod", pod["metadata"]["name"], f"example.org/keys={len(keys)}")
 
     def evict(self, pod: str) -> None:
         """Asks for the eviction of a pod until it is granted."""

@@ -1,10 +1,14 @@
-"""Where pods have their model from, and where they keep what they made of it. The embedded model serves elsewhere.
+"""Where pods have their model and its execution times from, and where they keep what they made. The embedded model
+serves elsewhere.
 
 Images as volumes are for the API server alone (test_examples.py): the nodes' containerd mounts none.
 """
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +16,13 @@ from typing import Any
 import pytest
 from tests.cluster.cluster import Cluster
 from tests.cluster.deployed import SMALL, Deployed, uids
+from tests.cluster.deployments import manifest
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.local import LocalCluster
 from tests.cluster.waiting import eventually
 from tests.models.checkpoints import make_checkpoint
 from tests.models.hub_server import TOKEN, serve_hub
+from tests.prediction.profiles import profile
 
 pytestmark = pytest.mark.usefixtures("operator")
 
@@ -96,6 +102,11 @@ def volumes(kubectl: Kubectl) -> Iterator[Volumes]:
     made.remove()
 
 
+def timed(profile: dict[str, Any]) -> dict[str, Any]:
+    """Rules that need execution times, which come from there."""
+    return {"scheduler": {"type": "DynamicChunk", "profile": profile}, "prioritizer": {"type": "LRS"}}
+
+
 def secret(token: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hub"}, "stringData": {"token": token}}
 
@@ -163,29 +174,56 @@ def test_a_folder_of_a_claim_that_pods_may_not_read_at_first(
     deployed.answers("in-house")
 
 
-def test_a_folder_of_the_nodes_and_weights_that_are_packed_once(
-    deployed: Deployed, checkpoint: Path, cache: Path
-) -> None:
+def test_a_folder_of_the_nodes_and_what_is_made_of_it_once(deployed: Deployed, checkpoint: Path, cache: Path) -> None:
     source = {"type": "HostPath", "hostPath": {"path": str(checkpoint)}}
     kept = {"type": "HostPath", "hostPath": {"path": str(cache)}}
-    deployed.apply({**SMALL, "model": {"name": "local", "dtype": "Auto", "source": source, "cache": kept}})
+    model = {"name": "local", "dtype": "Auto", "source": source, "cache": kept}
+    deployed.apply({**SMALL, **timed({"type": "Auto"}), "model": model})
     deployed.serves()
-    deployed.answers("local")
+    assert "Profile" in {stage["name"] for stage in deployed.status()["startup"]["stages"]}
+    assert deployed.answers("local")["predicted_prefill_seconds"] > 0
     ((name, (inode, used)),) = packed(cache).items()
     start_again(deployed)
     ((same_name, (same_inode, used_again)),) = packed(cache).items()
     assert (same_name, same_inode) == (name, inode)
     assert used_again > used
+    assert "Profile" not in {stage["name"] for stage in deployed.status()["startup"]["stages"]}, "it is found"
 
 
-def test_execution_times_come_from_a_config_map_that_is_waited_for(deployed: Deployed, checkpoint: Path) -> None:
-    """Measuring them takes a minute, which is not for here: a profile that is none tells that it was read."""
-    model = {"name": "local", "dtype": "Auto", "source": {"type": "HostPath", "hostPath": {"path": str(checkpoint)}}}
-    profile = {"type": "ConfigMap", "configMap": {"name": "times"}}
-    deployed.apply({**SMALL, **QUICK, "model": model, "scheduler": {"type": "FixedChunk", "profile": profile}})
+def test_execution_times_come_from_a_config_map(deployed: Deployed, checkpoint: Path, tmp_path: Path) -> None:
+    source = {"type": "HostPath", "hostPath": {"path": str(checkpoint)}}
+    named = timed({"type": "ConfigMap", "configMap": {"name": "times"}})
+    spec = {**SMALL, **QUICK, **named, "model": {"name": "local", "dtype": "Auto", "source": source}}
+    deployed.apply(spec)
     deployed.expect("Ready", "ContainerCreating", "it needs the ConfigMap times with the key profile.json")
-    times = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "times"}, "data": {"profile.json": "{}"}}
-    deployed.kubectl.apply(times)
-    deployed.expect("Ready", "CrashLoop", "/vajra/profile/profile.json is not a profile")
-    deployed.patch(scheduler={"profile": {"type": "Auto", "configMap": None}})
+    deployed.kubectl.apply(times(profile().to_json()))
+    message = deployed.expect("Ready", "ConfigRefused", "delete the pod to try again")
+    for words in (
+        "pod llama-0-0: spec.scheduler.profile: key profile.json of ConfigMap times (tiny, A processor)",
+        "is of something else: ",
+        "num_layers is 2 here and 4 in the profile",
+        "`vajra profile MODEL`",
+        "spec.scheduler.profile.type to Auto",
+    ):
+        assert words in message
+    recovery = deployed.status()["recovery"]
+    assert (recovery["groupRestarts"], recovery["lastFault"]["reason"]) == (1, "ConfigRefused")
+    deployed.kubectl.apply(times(measured(spec, tmp_path)))
+    deployed.kubectl.delete("pod", "llama-0-0")
     deployed.serves()
+    assert deployed.answers("local")["predicted_prefill_seconds"] > 0
+    assert "Profile" not in {stage["name"] for stage in deployed.status()["startup"]["stages"]}
+
+
+def times(profile: str) -> dict[str, Any]:
+    data = {"profile.json": profile}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "times"}, "data": data}
+
+
+def measured(spec: dict[str, Any], folder: Path) -> str:
+    """The profile that someone measures on a machine like the nodes, with the manifest that is to have it."""
+    (folder / "deployment.yaml").write_text(json.dumps(manifest(spec)))
+    command = [sys.executable, "-m", "vajra.cli", "profile", "-f", "deployment.yaml", "--seconds", "1"]
+    subprocess.run([*command, "--output-dir", "profiles"], cwd=folder, check=True, capture_output=True, timeout=120)
+    (made,) = folder.glob("profiles/**/profile.json")
+    return made.read_text()

@@ -9,6 +9,8 @@ import json
 import os
 import re
 import secrets
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,13 +22,15 @@ from tests.cluster.images import MODEL
 from tests.cluster.overflow import overflowing
 from tests.cluster.plugin import Plugin
 from tests.cluster.prometheus import Prometheus
-from tests.cluster.served import GATEWAY, LEADER, SPEC, Served
+from tests.cluster.served import GATEWAY, KEYS, LEADER, SPEC, Served, secret
 from tests.cluster.traffic import Counts, Traffic
 from tests.cluster.waiting import eventually
 
+from vajra.client import AuthenticationError, VajraClient
 from vajra.operator.kinds import CHILDREN, LABEL
 from vajra.operator.monitoring.dashboard import dashboard
 
+NO_ADDRESS = "pods on kind have no address that this machine reaches"
 OPERATOR_PODS = "app.kubernetes.io/name=vajra-operator"
 
 
@@ -37,9 +41,10 @@ def served(cluster: Cluster, operator: None) -> Iterator[Served]:
     kubectl("create", "namespace", kubectl.namespace)
     try:
         served = Served(kubectl, Traffic(kubectl))
+        kubectl.apply(secret({**KEYS, "former": "f0e5"}))
         served.apply(SPEC)
         served.wait_ready()
-        served.traffic.start(NAME, MODEL, nodes(cluster.kubectl)[0])
+        served.traffic.start(NAME, MODEL, nodes(cluster.kubectl)[0], (KEYS["rpc"], KEYS["web"]))
         yield served
     finally:
         kubectl.delete("namespace", kubectl.namespace, wait=False)
@@ -60,6 +65,44 @@ def test_both_apis_answer_through_the_service(served: Served) -> None:
         pass
     expect_no_failure(counts, "nothing happens")
     assert {request.client.split("-")[0] for request in counts.requests} == {"grpc", "openai"}
+
+
+@pytest.mark.skipif(os.environ.get("VAJRA_CLUSTER") == "kind", reason=NO_ADDRESS)
+def test_gateways_ask_for_the_keys_of_a_secret_and_take_another_one_up(served: Served) -> None:
+    gateways = served.pods(GATEWAY)
+    asked = {"rpc": KEYS["rpc"], "former": "f0e5", "later": "1a7e", "nobody": ""}
+
+    def expect(*admitted: str) -> None:
+        for gateway in gateways.values():
+            for name, key in asked.items():
+                assert admits(gateway["status"]["podIP"], key) == (name in admitted), name
+
+    expect("rpc", "former")
+    with served.traffic.during() as counts:
+        served.secret_changes({**KEYS, "later": asked["later"]})
+        eventually(lambda: expect("rpc", "later"), interval=1)
+    containers = [each for pod in served.pods(GATEWAY).values() for each in pod["status"]["containerStatuses"]]
+    assert served.pods(GATEWAY).keys() == gateways.keys()
+    assert not any(each["restartCount"] for each in containers)
+    expect_no_failure(counts, "another Secret")
+
+
+def admits(address: str, key: str) -> bool:
+    """What a gateway says to a key over both of its APIs; they agree."""
+    request = urllib.request.Request(f"http://{address}:8000/v1/models", headers={"Authorization": f"Bearer {key}"})
+    try:
+        urllib.request.urlopen(request, timeout=30).close()
+        status = 200
+    except urllib.error.HTTPError as refusal:
+        status = refusal.code
+    with VajraClient(f"{address}:8471", api_key=key, timeout=30) as client:
+        try:
+            client.get_model()
+        except AuthenticationError:
+            assert status == 401
+            return False
+    assert status == 200
+    return True
 
 
 def test_a_live_change_is_taken_over_in_place(served: Served) -> None:
@@ -257,7 +300,7 @@ def test_the_only_replica_is_waited_for(served: Served) -> None:
 @pytest.mark.usefixtures("prometheus")
 def test_alerts_of_serving_fire_while_nothing_serves(cluster: Cluster, served: Served, tmp_path: Path) -> None:
     if os.environ.get("VAJRA_CLUSTER") == "kind":
-        pytest.skip("pods on kind have no address that this machine reaches")
+        pytest.skip(NO_ADDRESS)
     pods = [pod for role in (LEADER, GATEWAY) for pod in served.pods(role).values()]
     pods += cluster.kubectl.within(operator_install.NAMESPACE).find("pods", OPERATOR_PODS)
     targets = tmp_path / "targets.json"
@@ -271,7 +314,7 @@ def test_alerts_of_serving_fire_while_nothing_serves(cluster: Cluster, served: S
         cluster.kubectl("cordon", *nodes(cluster.kubectl))
         try:
             served.kubectl("delete", "pod", leader["metadata"]["name"], "--grace-period=0", "--force")
-            with overflowing(f"{gateway['status']['podIP']}:8000"):
+            with overflowing(f"{gateway['status']['podIP']}:8000", KEYS["web"]):
                 fired = {alert: running.expect_firing(alert, **labels) for alert in alerts}
         finally:
             cluster.kubectl("uncordon", *nodes(cluster.kubectl))
@@ -283,11 +326,9 @@ def test_alerts_of_serving_fire_while_nothing_serves(cluster: Cluster, served: S
 
 
 def expect_all_panels(running: Prometheus) -> None:
-    """Every query of the dashboard has something to show, but those of tenants: API keys have no names here."""
+    """Every query of the dashboard has something to show."""
     for panel in dashboard()["panels"]:
         for target in panel.get("targets", ()):
-            if "vajra_tenant_" in target["expr"]:
-                continue
             expression = re.sub(r"\$(namespace|deployment|operator)\b", ".*", target["expr"])
             found = running.query(expression.replace("$__rate_interval", "5s"))
             assert found, f"{panel['title']}: {expression}"

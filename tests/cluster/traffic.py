@@ -58,15 +58,16 @@ class Traffic:
         self._kubectl = kubectl
         self._name = name
 
-    def start(self, deployment: str, model: str, node: str) -> None:
-        """Starts them on a node; returns when each has an answer."""
+    def start(self, deployment: str, model: str, node: str, keys: tuple[str, str]) -> None:
+        """Starts them on a node; returns when each has an answer. keys: for gRPC and for OpenAI's API."""
         program = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": self._name},
             "data": {_PROGRAM.name: _PROGRAM.read_text()},
         }
-        command = ("python", f"/program/{_PROGRAM.name}", f"{deployment}:8471", f"http://{deployment}:8000/v1", model)
+        addresses = (f"{deployment}:8471", f"http://{deployment}:8000/v1")
+        command = ("python", f"/program/{_PROGRAM.name}", *addresses, model, *keys)
         mount = {"volumeMounts": [{"name": "program", "mountPath": "/program"}]}
         volumes = [{"name": "program", "configMap": {"name": self._name}}]
         self._kubectl.apply(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -100,6 +103,18 @@ def test_a_file_that_changes_is_read_again_and_a_faulty_one_is_not(
     file.unlink()
     now[0] += 2.0
     assert keys.tenant(b"Bearer 1234") == Tenant("chat")
+
+
+def test_a_gateway_ends_with_the_secret_and_the_line_that_it_refuses(checkpoint: Path, tmp_path: Path) -> None:
+    spec = manifest(checkpoint, networking={"apiKeysSecretRef": {"name": "smollm2-keys", "key": "k.yaml"}})
+    (tmp_path / "revision-r1.json").write_text(json.dumps(spec))
+    (tmp_path / "keys").write_text(KEYS + "- {name: chat}\n")
+    command = [sys.executable, "-m", "vajra.gateway", "--config-dir", str(tmp_path)]
+    command += ["--replicas", "127.0.0.1:1", "--control", "127.0.0.1:0"]
+    environment = {**os.environ, "VAJRA_REVISION": "r1", "VAJRA_API_KEYS_FILE": str(tmp_path / "keys")}
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=TIMEOUT, env=environment)
+    assert ended.returncode == 2
+    assert "Secret smollm2-keys, k.yaml:5: has no key" in ended.stderr
 
 
 async def test_a_tenant_is_known_to_the_replica_and_counted_and_no_other_tenants_requests_are_named(

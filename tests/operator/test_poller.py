@@ -79,6 +79,7 @@ async def test_all_that_a_process_says_is_reported(server: ControlServer) -> Non
         capacity=control_pb2.Capacity(kv_blocks=6, block_size=16, max_batch_size=7),
         message="loading",
         notices=["a notice"],
+        config_refused=True,
     )
     assert await replicas.get_status(server.address, 30.0) == Report(
         phase="Starting",
@@ -93,6 +94,7 @@ async def test_all_that_a_process_says_is_reported(server: ControlServer) -> Non
         stages=(Stage("WeightLoad", 1.5, 0.25),),
         message="loading",
         notices=("a notice",),
+        config_refused=True,
     )
 
 

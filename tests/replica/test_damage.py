@@ -47,3 +47,4 @@ async def test_damaged_weights_are_not_served(tmp_path: Path) -> None:
             pass
         assert status.phase == control_pb2.REPLICA_PHASE_FAILED
         assert "first step gave logits of NaN or infinity" in status.message
+        assert not status.config_refused

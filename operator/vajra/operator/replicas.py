@@ -87,4 +87,5 @@ def _report(status: control_pb2.GetStatusResponse) -> Report:
         stages=tuple(Stage(stage.name, stage.seconds, stage.progress) for stage in status.stages),
         message=status.message,
         notices=tuple(status.notices),
+        config_refused=status.config_refused,
     )

@@ -32,23 +32,28 @@ def read_deployment(model: str | None, manifest: Path | None, overrides: dict[st
         ConfigError: with the path of what is wrong or not implemented.
         CommandError: model or overrides beside a manifest.
     """
-    from vajra.config import VajraDeployment
     from vajra.gateway.support import check
+
+    deployment = described_deployment(model, manifest, overrides)
+    check(deployment)
+    return deployment
+
+
+def described_deployment(model: str | None, manifest: Path | None, overrides: dict[str, Any]) -> VajraDeployment:
+    """The same, whether it can be served here or not."""
+    from vajra.config import VajraDeployment
 
     given = {name: value for name, value in overrides.items() if value is not None}
     if manifest is None:
         if model is not None and is_manifest(model):
             raise CommandError(f"{model} is a manifest, not a model; give it with -f: -f {model}", USAGE)
-        deployment = VajraDeployment.for_model(model or DEFAULT_MODEL, **given)
-    else:
-        if model is not None:
-            raise CommandError("give either a model or a manifest, not both", USAGE)
-        if given:
-            names = ", ".join("--" + name.replace("_", "-") for name in given)
-            raise CommandError(f"{names}: with -f the manifest says it all; set it there", USAGE)
-        deployment = read_manifest(manifest)
-    check(deployment)
-    return deployment
+        return VajraDeployment.for_model(model or DEFAULT_MODEL, **given)
+    if model is not None:
+        raise CommandError("give either a model or a manifest, not both", USAGE)
+    if given:
+        names = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise CommandError(f"{names}: with -f the manifest says it all; set it there", USAGE)
+    return read_manifest(manifest)
 
 
 def is_manifest(argument: str) -> bool:

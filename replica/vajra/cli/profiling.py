@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vajra.cli.deployment import read_deployment
+from vajra.cli.deployment import described_deployment
 from vajra.cli.errors import USAGE, CommandError
 from vajra.cli.output import Format, print_json, progress_bars
 from vajra.config import VajraDeployment
@@ -67,7 +67,7 @@ def run_measure(options: MeasureOptions, output: Format) -> None:
     from vajra.worker.loading import load_engine
     from vajra.worker.protocol import Init
 
-    deployment = read_deployment(options.model, options.manifest, options.overrides)
+    deployment = _deployment(options)
     given = options.output_dir and model_folder(options.output_dir, processor(), _name(deployment))
     # Where files of another run are in the way, say so before minutes are spent.
     if given is not None and not options.resume:
@@ -76,7 +76,8 @@ def run_measure(options: MeasureOptions, output: Format) -> None:
     if options.seconds is not None:
         preset = preset.within(options.seconds)
     with progress_bars() as progress:
-        loaded = load_engine(Init(deployment.to_dict(), 1), lambda stage, part: progress(stage, round(100 * part), 100))
+        init = Init(deployment.to_dict(), 1)
+        loaded = load_engine(init, lambda stage, part: progress(stage, round(100 * part), 100), timed=False)
         engine = loaded.engine
         try:
             native = deployment.replica_config.worker_config.use_native_execution_backend
@@ -101,6 +102,17 @@ def run_measure(options: MeasureOptions, output: Format) -> None:
             engine.close()
     _plot(profile, read_measurements(folder)[0], folder / "predicted.png")
     _print(folder / PROFILE, profile, output)
+
+
+def _deployment(options: MeasureOptions) -> VajraDeployment:
+    """What is measured. The profile that a manifest names need not be there: it may be the one that is made here."""
+    from vajra.gateway.support import check
+
+    manifest = described_deployment(options.model, options.manifest, options.overrides).to_dict()
+    manifest["spec"]["scheduler"].pop("profile", None)
+    deployment = VajraDeployment.from_dict(manifest)
+    check(deployment)
+    return deployment
 
 
 def run_fit(options: FitOptions, output: Format) -> None:

@@ -10,6 +10,7 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 
 from vajra.config import ConfigError, LiveSettings
+from vajra.config.spec.cluster import ApiKeysSection
 from vajra.gateway.api_keys import FILE_VARIABLE, ApiKeys
 from vajra.gateway.errors import StartupError
 from vajra.gateway.in_cluster import serve_in_cluster
@@ -56,6 +57,13 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _api_keys(secret: ApiKeysSection | None) -> ApiKeys:
+    """Those of the environment. `secret` is where the operator has mounted the file from. Raises ConfigError."""
+    file = os.environ.get(FILE_VARIABLE)
+    called = f"Secret {secret.name}, {secret.key}" if secret is not None else ""
+    return ApiKeys(os.environ.get("VAJRA_API_KEY"), Path(file) if file else None, called=called)
+
+
 def main() -> int:
     """Runs one gateway until SIGTERM. The exit status; 2 for a configuration that cannot be served."""
     args = _arguments()
@@ -64,7 +72,6 @@ def main() -> int:
     )
     try:
         settings = LiveSettings.from_folder(args.config_dir, os.environ.get("VAJRA_REVISION"))
-        file = os.environ.get(FILE_VARIABLE)
         networking = settings.deployment.spec.networking
         port = networking.open_ai_port if args.port is None else args.port
         with nullcontext() if port is None else closing(listen(args.host, port, "--port")) as listener:
@@ -77,7 +84,7 @@ def main() -> int:
                 grpc_port=networking.grpc_port if args.grpc_port is None else args.grpc_port,
                 listener=listener,
                 max_age=args.max_connection_seconds,
-                keys=ApiKeys(os.environ.get("VAJRA_API_KEY"), Path(file) if file else None),
+                keys=_api_keys(networking.api_keys_secret_ref),
             )
     except ConfigError as error:
         print(error, file=sys.stderr)

@@ -49,12 +49,18 @@ class ApiKeys:
     """
 
     def __init__(
-        self, key: str | None = None, file: Path | None = None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        key: str | None = None,
+        file: Path | None = None,
+        *,
+        called: str = "",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Raises ConfigError for a file that cannot be used, by line and never with a key, and for an empty key."""
+        """`called` is what messages call the file, if not by its path. Raises ConfigError for a file that cannot be
+        used, by line and never with a key, and for an empty key."""
         if key == "":
             raise _fault("API key", "is empty", "a key, or none at all: then nobody is asked for one")
-        self._file, self._clock = file, clock
+        self._file, self._called, self._clock = file, called or str(file), clock
         self._secret = secrets.token_bytes(32)
         self._nameless = {} if key is None else {self._digest(key.encode()): ANYBODY}
         self._tenants: Mapping[bytes, Tenant] = self._nameless
@@ -80,7 +86,7 @@ class ApiKeys:
         return hashlib.blake2b(key, key=self._secret).digest()
 
     def _read(self, file: Path) -> None:
-        keys = read_keys(file)
+        keys = read_keys(file, self._called)
         self._tenants = self._nameless | {self._digest(key.encode()): tenant for key, tenant in keys.items()}
 
     def _refresh(self) -> None:
@@ -93,24 +99,24 @@ class ApiKeys:
         self._signature = signature
         try:
             self._read(self._file)
-            log.info("read the API keys in %s again", self._file)
+            log.info("read the API keys in %s again", self._called)
         except ConfigError as error:
             log.error("the API keys before stay in force: %s", error)
 
 
-def read_keys(file: Path) -> dict[str, Tenant]:
-    """Tenants by key. Raises ConfigError with every fault of the file."""
+def read_keys(file: Path, name: str) -> dict[str, Tenant]:
+    """Tenants by key. Raises ConfigError with every fault of the file, which `name` and a line tell apart."""
     try:
         with file.open("rb") as opened:
             data = opened.read(_MOST_BYTES + 1)
     except OSError as error:
-        raise _fault(str(file), f"cannot be read: {error.strerror or error}", "a file of API keys") from None
+        raise _fault(name, f"cannot be read: {error.strerror or error}", "a file of API keys") from None
     if len(data) > _MOST_BYTES:
-        raise _fault(str(file), "is larger than 1 MiB", "fewer keys")
+        raise _fault(name, "is larger than 1 MiB", "fewer keys")
     try:
-        return parse_keys(data.decode(), str(file))
+        return parse_keys(data.decode(), name)
     except UnicodeDecodeError as error:
-        raise _fault(str(file), f"byte {error.start} is not valid UTF-8", "UTF-8 text") from None
+        raise _fault(name, f"byte {error.start} is not valid UTF-8", "UTF-8 text") from None
 
 
 def parse_keys(text: str, name: str) -> dict[str, Tenant]:

@@ -122,12 +122,12 @@ class Profile:
         """Equal fingerprints give equal predictions."""
         return _digest({"format": FORMAT, "data": self.data, "tables": self.tables.plain(), **asdict(self.identity)})
 
-    def check(self, identity: Identity) -> None:
-        """Raises ProfileMismatch unless this profile is of `identity`: names all that differs."""
+    def check(self, identity: Identity, where: str = "this profile") -> None:
+        """Raises ProfileMismatch unless this profile, which lies at `where`, is of `identity`: names all that differs."""
         differing = identity.differences(self.identity)
         if differing:
             raise ProfileMismatch(
-                f"this profile ({self.model or 'unnamed'}, {self.identity.processor}) is of something else: "
+                f"{where} ({self.model or 'unnamed'}, {self.identity.processor}) is of something else: "
                 + "; ".join(differing).replace(" there", " in the profile")
                 + ". Measure anew with `vajra profile MODEL`, or name the profile that was measured for this"
             )
@@ -186,13 +186,14 @@ class Profile:
         return profile
 
     @classmethod
-    def read(cls, path: Path | str) -> Profile:
-        """Raises ProfileError for a file that is not there or is no profile."""
+    def read(cls, path: Path | str, where: str = "") -> Profile:
+        """Raises ProfileError for a file that is not there or is no profile; `where` is what it is called there, if not
+        by its path."""
         try:
             text = Path(path).read_text()
         except OSError as e:
-            raise ProfileError(f"{path} cannot be read: {e.strerror}. `vajra profile MODEL` makes a profile") from e
-        return cls.from_json(text, str(path))
+            raise ProfileError(f"{where or path} cannot be read: {e.strerror}. `vajra profile MODEL` makes a profile") from e
+        return cls.from_json(text, where or str(path))
 
     def write(self, path: Path) -> None:
         """Writes the file in one go: readers see the old one or the new one."""

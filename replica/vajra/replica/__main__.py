@@ -50,7 +50,7 @@ def _arguments() -> argparse.Namespace:
         help="cut a reader off that takes nothing for this long",
     )
     parser.add_argument(
-        "--failed-seconds", type=float, default=30.0, help="when it has failed: say so for this long, then exit with 3"
+        "--failed-seconds", type=float, default=30.0, help="when it has failed: say so for this long, then exit"
     )
     return parser.parse_args()
 

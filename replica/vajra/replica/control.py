@@ -59,6 +59,7 @@ class ReplicaControlService(control_pb2_grpc.ReplicaControlServiceServicer):
             kv_blocks_used=controller.blocks_used,
             message=controller.message or (supervisor.message if controller.model is None else ""),
             notices=controller.notices,
+            config_refused=controller.refuses,
         )
         model = controller.model
         if model is not None:

@@ -92,6 +92,11 @@ class LLMBaseReplicaController:
         """What is in force."""
         return self.settings.deployment
 
+    @property
+    def refuses(self) -> bool:
+        """Whether it has failed because it does not serve such a configuration."""
+        return self.phase is Phase.FAILED and self.supervisor.refused
+
     def prepare(self, deployment: VajraDeployment) -> Callable[[], None]:
         """Makes live settings ready and returns what puts them in force, between two steps. Raises UpdateRefused for
         what the engine has no buffers for."""

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 DISPATCH_SERVICE = dispatch_pb2.DESCRIPTOR.services_by_name["DispatchService"].full_name
 CONTROL_SERVICE = control_pb2.DESCRIPTOR.services_by_name["ReplicaControlService"].full_name
+EXIT_REFUSED = 2  # it does not serve such a configuration
 EXIT_FAILED = 3  # its worker cannot be kept alive, or the model not be loaded
 _TERMINATION_LOG = Path("/dev/termination-log")  # is there where a kubelet reads it
 _LAST_WORDS_SECONDS = 10.0  # for streams that have just ended to be read, on a busy machine too
@@ -41,7 +42,7 @@ async def serve(
     """Serves on `listen` ("host:port" or "unix:/path") until SIGTERM, then drains; `interactive`: until SIGINT too,
     which is a parent's business otherwise; `in_cluster`: it first waits for its callers to hear that it goes. A replica
     that has failed says so for `failed_seconds`, in its status and, unless a parent reads that and tells it on, in its
-    log; then it exits. Returns the exit status: 0, 1 when it cannot listen, EXIT_FAILED."""
+    log; then it exits. Returns the exit status: 0, 1 when it cannot listen, EXIT_REFUSED, EXIT_FAILED."""
     signals = (signal.SIGTERM, signal.SIGINT) if interactive else (signal.SIGTERM,)
     server = grpc.aio.server(options=_OPTIONS)
     health_servicer = HealthServicer()
@@ -81,7 +82,7 @@ async def serve(
     if controller.phase is Phase.FAILED:
         if in_cluster:
             _leave_word(controller.message)
-        return EXIT_FAILED
+        return EXIT_REFUSED if controller.refuses else EXIT_FAILED
     return 0
 
 

@@ -98,6 +98,11 @@ class Supervisor:
         """The current worker's process id."""
         return self._worker.pid
 
+    @property
+    def refused(self) -> bool:
+        """Whether the worker does not serve such a configuration."""
+        return self._fault is not None and self._fault.refused
+
     async def start(self) -> None:
         """Connects to the worker and starts to watch it."""
         await self._connect()

@@ -27,8 +27,9 @@ class LoadedEngine:
     options: EngineOptions
 
 
-def load_engine(init: Init, progress: Callable[[str, float], None]) -> LoadedEngine:
-    """Loads the model and builds its engine. `progress` hears (stage, 0 to 1).
+def load_engine(init: Init, progress: Callable[[str, float], None], *, timed: bool = True) -> LoadedEngine:
+    """Loads the model and builds its engine. `progress` hears (stage, 0 to 1). `timed`: with the execution times that
+    the deployment asks for.
 
     Raises ModelError, ConfigError, ProfileError, OutOfMemory (a fault of the configuration) or EngineError.
     """
@@ -65,7 +66,7 @@ def load_engine(init: Init, progress: Callable[[str, float], None]) -> LoadedEng
     weights = CountedWeights(model.weights, lambda part: progress("WeightLoad", part))
     engine = create_engine(model.spec, weights, options, native=native, cache_key=model.content_key)
     progress("WeightLoad", 1.0)
-    profile = execution_times(deployment, engine, model.spec, options, progress)
+    profile = execution_times(deployment, engine, model.spec, options, progress) if timed else None
     ready = Ready(
         fingerprint=engine.fingerprint,
         num_blocks=num_blocks,

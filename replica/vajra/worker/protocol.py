@@ -95,10 +95,12 @@ class Heartbeat(msgspec.Struct, tag="heartbeat", array_like=True, frozen=True):
 
 
 class Fault(msgspec.Struct, tag="fault", array_like=True, frozen=True):
-    """Why the worker is about to exit. `permanent`: starting again would meet the same fault."""
+    """Why the worker is about to exit. `permanent`: starting again would meet the same fault. `refused`: permanent, and
+    the fault is in the configuration itself."""
 
     message: str
     permanent: bool
+    refused: bool = False
 
 
 ToWorker = Init | Add | Plan | Free

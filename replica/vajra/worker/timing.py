@@ -6,11 +6,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from vajra.config import VajraDeployment
+from vajra.config import ConfigError, VajraDeployment
+from vajra.config.spec.serving import ProfileSection
 from vajra.engine.api import Engine, EngineOptions
 from vajra.models.spec import ModelSpec
-from vajra.prediction import Profile, ProfileError
+from vajra.prediction import Identity, Profile, ProfileError
 from vajra.profiler import QUICK, cached, cached_or_measured, identity_of
+from vajra.profiler.cache import PROFILE
 
 PROFILE_VARIABLE = "VAJRA_PROFILE"  # in a cluster: where the operator has mounted it
 
@@ -25,18 +27,14 @@ def execution_times(
     """The profile that the deployment names; with Auto the one that is kept here, or, where the scheduler or the
     prioritizer needs one, one that is measured now on the engine, which does nothing else yet.
 
-    None: nothing needs one and none is kept. Raises ProfileError for a named one that is not of this engine.
+    None: nothing needs one and none is kept. Raises ConfigError for a named one that is not of this engine, ProfileError
+    when measuring gives none.
     """
     native = deployment.replica_config.worker_config.use_native_execution_backend
     identity = identity_of(spec, options, native=native)
-    path = _named(deployment)
-    if path is not None:
-        try:
-            profile = Profile.read(path)
-            profile.check(identity)
-        except ProfileError as error:
-            raise ProfileError(f"spec.scheduler.profile: {error}") from None
-        return profile
+    named = deployment.spec.scheduler.profile
+    if named.type != "Auto":
+        return _read(named, identity)
     if not deployment.predicts:
         return cached(identity)
     from vajra.profiler.measuring import measure
@@ -56,16 +54,29 @@ def execution_times(
     )
 
 
-def _named(deployment: VajraDeployment) -> Path | None:
-    """A file, or the profile.json of a folder."""
-    source = deployment.spec.scheduler.profile
-    if source.type == "Auto":
-        return None
-    name = os.environ.get(PROFILE_VARIABLE) or (source.host_path.path if source.host_path is not None else None)
-    if name is None:
-        raise ProfileError(
-            f"spec.scheduler.profile.type is {source.type}, which a cluster's operator mounts, and {PROFILE_VARIABLE} "
-            "does not say where; use type HostPath, or Auto"
-        )
-    path = Path(name)
-    return path / "profile.json" if path.is_dir() else path
+def _read(named: ProfileSection, identity: Identity) -> Profile:
+    path, where = _place(named)
+    try:
+        profile = Profile.read(path, where)
+        profile.check(identity, where)
+    except ProfileError as error:
+        way_out = "or set spec.scheduler.profile.type to Auto: then a replica measures by itself when it starts"
+        raise _fault(named, str(error), way_out) from None
+    return profile
+
+
+def _place(named: ProfileSection) -> tuple[Path, str]:
+    """Where a named profile lies here, as a file or the profile.json of a folder, and what its user calls it."""
+    mounted = os.environ.get(PROFILE_VARIABLE)
+    if named.config_map is not None:
+        if mounted is None:
+            missing = f"a cluster's operator mounts it, and {PROFILE_VARIABLE} does not say where"
+            raise _fault(named, missing, "use type HostPath, or Auto")
+        return Path(mounted), f"key {named.config_map.key} of ConfigMap {named.config_map.name}"
+    assert named.host_path is not None
+    path, called = Path(mounted or named.host_path.path), Path(named.host_path.path)
+    return (path / PROFILE, str(called / PROFILE)) if path.is_dir() else (path, str(called))
+
+
+def _fault(named: ProfileSection, problem: str, way_out: str) -> ConfigError:
+    return ConfigError("spec.scheduler.profile", named.type, "", way_out, problem=problem)

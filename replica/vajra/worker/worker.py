@@ -137,7 +137,7 @@ def run(fd: int) -> int:
 
         loaded = load_engine(messages[0], lambda stage, part: channel.send(Loading(stage, part)))
     except Exception as error:
-        channel.send(_fault(error, permanent=_is_users(error)))
+        channel.send(_fault(error, permanent=_is_users(error), refused=_is_refusal(error)))
         return 1
     worker = Worker(channel, loaded.engine)
     channel.send(loaded.ready)
@@ -162,8 +162,16 @@ def _is_users(error: Exception) -> bool:
     return isinstance(error, users)
 
 
-def _fault(error: Exception, *, permanent: bool) -> Fault:
+def _is_refusal(error: Exception) -> bool:
+    """Whether the configuration itself is at fault, and not what it names."""
+    from vajra.config import ConfigError
+
+    return isinstance(error, ConfigError | NotImplementedError)
+
+
+def _fault(error: Exception, *, permanent: bool, refused: bool = False) -> Fault:
     """The error in one line for users; its traceback goes to the log unless the fault is the user's."""
-    if not permanent:
-        traceback.print_exception(error)
-    return Fault(f"{type(error).__name__}: {error}" if not permanent else str(error) or type(error).__name__, permanent)
+    if permanent:
+        return Fault(str(error) or type(error).__name__, True, refused)
+    traceback.print_exception(error)
+    return Fault(f"{type(error).__name__}: {error}", False)

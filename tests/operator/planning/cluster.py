@@ -62,6 +62,7 @@ class Process:
     worker_restarts: int = 0
     message: str = ""
     notices: tuple[str, ...] = ()
+    config_refused: bool = False
     told: Object | None = None  # the spec of the last update that it took over
 
     def report(self) -> Report:
@@ -78,6 +79,7 @@ class Process:
             stages=self.stages,
             message=self.message,
             notices=self.notices,
+            config_refused=self.config_refused,
         )
 
 

@@ -272,6 +272,30 @@ def test_a_refusal_says_more_than_the_ends_that_follow_from_it() -> None:
     assert (fault["reason"], fault["message"]) == ("ConfigRefused", "no such option")
 
 
+def test_a_configuration_that_is_refused_is_no_crash_loop() -> None:
+    cluster = Cluster(minimal_spec(recovery=RECOVERY))
+    why = "key profile.json of ConfigMap times is not a profile"
+    reasons = set()
+    for _ in range(20):
+        for process in cluster.processes.values():
+            if process.stages:  # not a gateway's
+                process.phase, process.config_refused, process.message = "Failed", True, why
+        cluster.carry_out(cluster.plan())
+        ready = cluster.condition("Ready")
+        if why in ready["message"]:
+            reasons.add((ready["reason"], ready["message"].rpartition("(")[2]))
+        cluster.live_on()
+    assert reasons == {
+        ("ConfigRefused", "it is asked once more)"),
+        ("ConfigRefused", "change the spec, or delete the pod to try again)"),
+    }
+    fault = cluster.status["recovery"]["lastFault"]
+    assert (fault["reason"], fault["action"], fault["message"]) == ("ConfigRefused", "Stopped", why)
+    assert {event.reason for event in cluster.events}.isdisjoint({"CrashLoop", "ReplicaFailed"})
+    cluster.fail("llama-0-0", 2, why)
+    assert cluster.plan().status == cluster.status, "that its process has ended then is no news"
+
+
 def test_workers_restarted_in_place_are_counted() -> None:
     cluster = settled(replicas=2)
     process = cluster.process("llama-1-0")

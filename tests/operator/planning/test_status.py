@@ -94,6 +94,17 @@ def test_a_config_map_that_a_node_may_be_waiting_for_is_told(said: str) -> None:
     assert message.endswith("needs the ConfigMap times with the key profile.json" if said else "image and volumes")
 
 
+def test_a_secret_that_a_node_may_be_waiting_for_is_told() -> None:
+    cluster = started(networking={"apiKeysSecretRef": {"name": "keys", "key": "k"}})
+    cluster.progress("llama-0-0")
+    for pod in cluster.pods(names.GATEWAY).values():
+        cluster.processes.pop(pod["metadata"]["uid"], None)
+        pod["status"] = waiting("ContainerCreating", "")
+    ready = ready_of(cluster)
+    assert ready["reason"] == Reason.GATEWAY_NOT_READY
+    assert ready["message"].endswith("needs the Secret keys with the key k")
+
+
 @pytest.mark.parametrize(("spec", "name"), [({"replicas": 2}, "llama-1-0"), (parallel_spec(), "llama-0-1")])
 def test_the_first_trouble_is_told_before_what_only_takes_its_time(spec: Object, name: str) -> None:
     cluster = started(**spec)
@@ -103,16 +114,17 @@ def test_the_first_trouble_is_told_before_what_only_takes_its_time(spec: Object,
     assert ready_of(cluster)["reason"] == Reason.IMAGE_PULL_FAILED
 
 
-def test_a_gateway_that_crashes_is_told() -> None:
+@pytest.mark.parametrize(("code", "reason"), [(1, Reason.CRASH_LOOP), (2, Reason.CONFIG_REFUSED)])
+def test_a_gateway_that_crashes_is_told(code: int, reason: Reason) -> None:
     cluster = started()
     cluster.progress("llama-0-0")
     for pod in cluster.pods(names.GATEWAY).values():
         cluster.processes.pop(pod["metadata"]["uid"], None)
-        last = {"terminated": {"exitCode": 1, "message": "port 8471 is in use"}}
+        last = {"terminated": {"exitCode": code, "message": "port 8471 is in use"}}
         state = {"waiting": {"reason": "CrashLoopBackOff"}}
         pod["status"]["containerStatuses"] = [{"name": "gateway", "state": state, "lastState": last}]
     ready = ready_of(cluster)
-    assert ready["reason"] == Reason.CRASH_LOOP
+    assert ready["reason"] == reason
     assert "port 8471 is in use" in ready["message"]
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from vajra.operator.model import Report
 from vajra.operator.planning import names
 from vajra.operator.planning.faults import Ladder
 from vajra.operator.planning.groups import Group, State
-from vajra.operator.planning.pods import Pod
+from vajra.operator.planning.pods import EXIT_CONFIG_REFUSED, OURS, Pod
 from vajra.operator.reasons import Fault, Reason
 
 
@@ -33,6 +33,7 @@ TROUBLE: Final = frozenset(
         Reason.NODE_LOST,
     }
 )
+ASKED_ONCE_MORE: Final = "it is asked once more"
 _IMAGE_REASONS: Final = (
     "ErrImagePull",
     "ImagePullBackOff",
@@ -90,7 +91,8 @@ def why_pod_not_ready(pod: Pod, reports: Mapping[str, Report], gpu_resource: str
         last = container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated", {})
         if reason == "CrashLoopBackOff" or "terminated" in container.get("state", {}):
             why = last.get("message", "").strip() or f"it ended with status {last.get('exitCode', 'unknown')}"
-            return Blocking(Reason.CRASH_LOOP, f"{where}: {why}")
+            refused = container["name"] in OURS and last.get("exitCode") == EXIT_CONFIG_REFUSED
+            return Blocking(Reason.CONFIG_REFUSED if refused else Reason.CRASH_LOOP, f"{where}: {why}")
     report = reports.get(pod.name)
     if report is not None:
         return _starting(pod, report)
@@ -103,12 +105,18 @@ def why_pod_not_ready(pod: Pod, reports: Mapping[str, Report], gpu_resource: str
 
 
 def _needed(pod: Pod) -> str:
-    """A ConfigMap of the user's that has to be there: a node waits for one that is not, and tells only in events."""
+    """A ConfigMap or Secret of the user's that has to be there: a node waits for one that is not, and tells only in
+    events."""
     for volume in pod.manifest.get("spec", {}).get("volumes", ()):
         if volume["name"] == names.PROFILE and (source := volume.get("configMap")):
-            keys = ", ".join(item["key"] for item in source.get("items", ()))
-            return f"; it needs the ConfigMap {source.get('name')} with the key {keys}"
+            return f"; it needs the ConfigMap {source.get('name')} with the key {_key(source)}"
+        if volume["name"] == names.API_KEYS and (source := volume.get("secret")):
+            return f"; it needs the Secret {source.get('secretName')} with the key {_key(source)}"
     return ""
+
+
+def _key(source: Mapping[str, Any]) -> str:
+    return ", ".join(item["key"] for item in source.get("items", ()))
 
 
 def why_gateway_not_ready(pods: Iterable[Pod], reports: Mapping[str, Report], gpu_resource: str) -> Blocking:
@@ -142,11 +150,12 @@ def _starting(pod: Pod, report: Report) -> Blocking:
 def _failed(group: Group, ladder: Ladder) -> Blocking:
     end, pod = group.end, group.ended_pod
     assert end is not None
-    if group.replica not in ladder.stopped:
-        return Blocking(Reason.CRASH_LOOP, f"pod {pod.name}: {end.message}; the replica is started again")
+    stopped = group.replica in ladder.stopped
     if end.fault is Fault.CONFIG_REFUSED:
-        advice = "change the spec, or delete the pod to try again"
-        return Blocking(Reason.CONFIG_REFUSED, f"pod {pod.name}: {end.message} ({advice})")
+        then = "change the spec, or delete the pod to try again" if stopped else ASKED_ONCE_MORE
+        return Blocking(Reason.CONFIG_REFUSED, f"pod {pod.name}: {end.message} ({then})")
+    if not stopped:
+        return Blocking(Reason.CRASH_LOOP, f"pod {pod.name}: {end.message}; the replica is started again")
     advice = "change the spec, raise recovery.groupRestartLimit, or delete the pod to try once more"
     return Blocking(
         Reason.RESTART_LIMIT_EXCEEDED, f"pod {pod.name} has failed too often, last with: {end.message} ({advice})"

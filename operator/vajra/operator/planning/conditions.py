@@ -8,10 +8,16 @@ from typing import Any, Final, NamedTuple
 from vajra.operator.model import Manifest
 from vajra.operator.planning import clock
 from vajra.operator.planning.acceptance import Acceptance
-from vajra.operator.planning.blocking import TROUBLE, Blocking, why_gateway_not_ready, why_not_ready
+from vajra.operator.planning.blocking import (
+    ASKED_ONCE_MORE,
+    TROUBLE,
+    Blocking,
+    why_gateway_not_ready,
+    why_not_ready,
+)
 from vajra.operator.planning.groups import Group, State
 from vajra.operator.planning.situation import Situation
-from vajra.operator.reasons import Reason
+from vajra.operator.reasons import Fault, Reason
 
 
 class Verdict(NamedTuple):
@@ -134,7 +140,10 @@ def _missing_replica(now: Situation) -> Blocking:
 
 def _coming_back(now: Situation, replica: int) -> Blocking:
     record, last = now.ladder.records.get(replica), now.ladder.last_fault
-    said = f": {last['message']}" if last.get("replica") == replica else ""
+    own = last.get("replica") == replica
+    if own and last["reason"] == Fault.CONFIG_REFUSED:
+        return Blocking(Reason.CONFIG_REFUSED, f"replica {replica}: {last['message']} ({ASKED_ONCE_MORE})")
+    said = f": {last['message']}" if own else ""
     restarts = _count(record.restarts, "time") if record else "once"
     limit = now.spec.recovery.group_restart_limit
     return Blocking(Reason.CRASH_LOOP, f"replica {replica} has failed {restarts} of at most {limit}{said}")

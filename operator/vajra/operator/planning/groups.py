@@ -65,7 +65,7 @@ class Group:
         if (pod := self._first_ended) is not None:
             return pod.end
         if report is not None and report.phase == "Failed":
-            return End(Fault.REPLICA_FAILED, report.message)
+            return End(Fault.CONFIG_REFUSED if report.config_refused else Fault.REPLICA_FAILED, report.message)
         return None
 
     @property

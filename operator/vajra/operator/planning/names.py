@@ -19,6 +19,7 @@ GATEWAY: Final = "gateway"  # a role, a component and a container
 REPLICA_COMPONENT: Final = "replica"
 WORKER: Final = "worker"  # a container
 PROFILE: Final = "profile"  # a volume
+API_KEYS: Final = "api-keys"  # a volume
 
 CONTROL_PORT: Final = 8472
 METRICS_PORT: Final = 8473  # of gateways

@@ -10,8 +10,8 @@ from vajra.operator.model import Manifest
 from vajra.operator.planning import clock, names
 from vajra.operator.reasons import Fault
 
-_OURS: Final = (names.WORKER, names.GATEWAY)  # a user's container without a probe counts as started when it runs
-EXIT_CONFIG_REFUSED: Final = 2  # of the replica's process: it does not serve such a configuration
+OURS: Final = (names.WORKER, names.GATEWAY)  # a user's container without a probe counts as started when it runs
+EXIT_CONFIG_REFUSED: Final = 2  # of our processes: they do not serve such a configuration
 EXIT_GAVE_UP: Final = 3  # its workers cannot be kept alive, or the model not be loaded
 
 
@@ -99,7 +99,7 @@ def pod_of(manifest: Manifest, nodes_down: Set[str]) -> Pod:
         node_down=node in nodes_down,
         deleting="deletionTimestamp" in meta,
         ready_since=clock.seconds(ready["lastTransitionTime"]) if ready.get("status") == "True" else None,
-        started=any(container.get("started") and container["name"] in _OURS for container in containers),
+        started=any(container.get("started") and container["name"] in OURS for container in containers),
         end=_end(status, manifest.get("spec", {}).get("restartPolicy") == "Never"),
         manifest=manifest,
     )

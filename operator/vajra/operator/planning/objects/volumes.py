@@ -59,7 +59,7 @@ def _config(name: str) -> Mounted:
 def _api_keys(keys: ApiKeysSection) -> Mounted:
     # As a directory, too: the kubelet brings it up to date.
     secret = {"secretName": keys.name, "items": [{"key": keys.key, "path": names.API_KEYS_FILE}]}
-    return _one({"name": "api-keys", "secret": secret}, {"mountPath": names.API_KEYS_MOUNT, "readOnly": True})
+    return _one({"name": names.API_KEYS, "secret": secret}, {"mountPath": names.API_KEYS_MOUNT, "readOnly": True})
 
 
 def _scratch() -> Mounted:

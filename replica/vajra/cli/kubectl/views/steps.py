@@ -56,14 +56,19 @@ STEPS: Final = {
     Reason.WARMING_UP: Step("wait; a cache that lives on (model.cache) saves the next download", _STATUS),
     Reason.RESTARTING_WORKERS: Step("nothing; the message and the pod's log say why it ended", _LOG),
     Reason.CRASH_LOOP: Step("read the message and the pod's log", _LOG),
-    Reason.CONFIG_REFUSED: Step("change the spec, or delete the pod to try again", _LOG),
+    Reason.CONFIG_REFUSED: Step(
+        "change the spec; or correct what the message names, and delete the replica's pod to try again", _LOG
+    ),
     Reason.RESTART_LIMIT_EXCEEDED: Step(
         "read its log, then change the spec, raise the limit, or delete the pod to try once more", _LOG
     ),
     Reason.NODE_LOST: Step("bring the node back, or delete it", "kubectl get nodes"),
     Reason.DRAINING: Step("wait, at most drain.timeoutSeconds", _STATUS),
     Reason.ROLLING_OUT: Step("wait", _ROLLOUT),
-    Reason.GATEWAY_NOT_READY: Step("wait; when it lasts, read a gateway's log", "kubectl vajra logs {name} --gateway"),
+    Reason.GATEWAY_NOT_READY: Step(
+        "wait; when it lasts, make the Secret that the message names, or read a gateway's log",
+        "kubectl vajra logs {name} --gateway",
+    ),
     Reason.CONFIG_PENDING: Step("wait; when it lasts, the pod's log says why not", _LOG),
     Reason.NOT_ANSWERING: Step(
         "let the operator's namespace reach port 8472 of the pods: a NetworkPolicy may be in the way",
