@@ -24,7 +24,8 @@ SMALL: dict[str, Any] = {
 _COMPLETE = """
 import json, sys, urllib.request
 url, model = sys.argv[1:]
-body = {"model": model, "prompt": "One, two, three,", "max_tokens": 4, "ignore_eos": True, "temperature": 0, "ledger": True}
+body = {"model": model, "prompt": "One, two, three,", "max_tokens": 4, "ignore_eos": True, "temperature": 0}
+body["ledger"] = True
 request = urllib.request.Request(url + "/completions", json.dumps(body).encode(), {"Content-Type": "application/json"})
 print(urllib.request.urlopen(request, timeout=30).read().decode())
 """

@@ -85,7 +85,7 @@ class Served(Deployed):
         self.kubectl.execute(leader["metadata"]["name"], "python", "-c", _KILL_A_WORKER)
 
     def secret_changes(self, keys: Mapping[str, str]) -> None:
-        """The Secret has other keys now. Its nodes would look within a minute or so; a change of a pod makes them look."""
+        """The Secret has other keys. Nodes would look within a minute or so; a change of a pod makes them look now."""
         self.kubectl.apply(secret(keys))
         for pod in self.pods(GATEWAY).values():
             self.kubectl("annotate", "--overwrite", "pod", pod["metadata"]["name"], f"example.org/keys={len(keys)}")

@@ -47,7 +47,7 @@ async def test_a_download_shows_in_the_status_as_it_goes(tmp_path: Path, monkeyp
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        (profile().to_json(), ("(tiny, A processor) is of something else: ", "vocab_size is 320 here and 256 in the")),
+        (profile().to_json(), (" (tiny, A processor) is of something else: ", "vocab_size is 320 here and 256 in the")),
         ("{}", (" is not a profile (KeyError: 'format')",)),
         (None, (" cannot be read: No such file or directory",)),
     ],

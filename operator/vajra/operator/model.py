@@ -25,7 +25,7 @@ class Report:
     """What a pod's process said of itself over control.v1 (`GetStatusResponse`), as plain values.
 
     phase: Starting, Serving, Draining or Failed. worker_restarts: of all its workers together. stages: in order.
-    notices: lines that a user should know. config_refused: it has failed because it does not serve such a configuration.
+    notices: lines that a user should know. config_refused: it has failed, for it does not serve such a configuration.
     """
 
     phase: str

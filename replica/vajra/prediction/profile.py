@@ -123,7 +123,7 @@ class Profile:
         return _digest({"format": FORMAT, "data": self.data, "tables": self.tables.plain(), **asdict(self.identity)})
 
     def check(self, identity: Identity, where: str = "this profile") -> None:
-        """Raises ProfileMismatch unless this profile, which lies at `where`, is of `identity`: names all that differs."""
+        """Raises ProfileMismatch unless this profile is of `identity`: names all that differs, and where it lies."""
         differing = identity.differences(self.identity)
         if differing:
             raise ProfileMismatch(
@@ -192,7 +192,9 @@ class Profile:
         try:
             text = Path(path).read_text()
         except OSError as e:
-            raise ProfileError(f"{where or path} cannot be read: {e.strerror}. `vajra profile MODEL` makes a profile") from e
+            raise ProfileError(
+                f"{where or path} cannot be read: {e.strerror}. `vajra profile MODEL` makes a profile"
+            ) from e
         return cls.from_json(text, where or str(path))
 
     def write(self, path: Path) -> None:

@@ -27,8 +27,8 @@ def execution_times(
     """The profile that the deployment names; with Auto the one that is kept here, or, where the scheduler or the
     prioritizer needs one, one that is measured now on the engine, which does nothing else yet.
 
-    None: nothing needs one and none is kept. Raises ConfigError for a named one that is not of this engine, ProfileError
-    when measuring gives none.
+    None: nothing needs one and none is kept. Raises ConfigError for a named one that is not of this engine,
+    ProfileError when measuring gives none.
     """
     native = deployment.replica_config.worker_config.use_native_execution_backend
     identity = identity_of(spec, options, native=native)

@@ -25,33 +25,33 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1evajra/control/v1/control.proto\x12\x10vajra.control.v1\x1a\x1egoogle/protobuf/duration.proto\"\x12\n\x10GetStatusRequest\"\x81\x03\n\x11GetStatusResponse\x12-\n\x05phase\x18\x01 \x01(\x0e\x32\x1e.vajra.control.v1.ReplicaPhase\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12/\n\x07workers\x18\x04 \x03(\x0b\x32\x1e.vajra.control.v1.WorkerStatus\x12.\n\x06stages\x18\x05 \x03(\x0b\x32\x1e.vajra.control.v1.StartupStage\x12\x0f\n\x07running\x18\x06 \x01(\r\x12\x0f\n\x07waiting\x18\x07 \x01(\r\x12,\n\x08\x63\x61pacity\x18\x08 \x01(\x0b\x32\x1a.vajra.control.v1.Capacity\x12\x16\n\x0ekv_blocks_used\x18\t \x01(\x04\x12\x0f\n\x07message\x18\n \x01(\t\x12\x0f\n\x07notices\x18\x0b \x03(\t\x12\x13\n\x0b\x66ingerprint\x18\x0c \x01(\t\x12\x17\n\x0f\x64\x65ployment_json\x18\r \x01(\t\"`\n\x08\x43\x61pacity\x12\x11\n\tkv_blocks\x18\x01 \x01(\x04\x12\x12\n\nblock_size\x18\x02 \x01(\r\x12\x16\n\x0emax_batch_size\x18\x03 \x01(\r\x12\x15\n\rmax_model_len\x18\x04 \x01(\r\"?\n\x0cStartupStage\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x12\x10\n\x08progress\x18\x03 \x01(\x01\"\x9e\x01\n\x0cWorkerStatus\x12\x0c\n\x04rank\x18\x01 \x01(\r\x12\r\n\x05steps\x18\x02 \x01(\x04\x12\x0f\n\x07pending\x18\x03 \x01(\r\x12\x30\n\rheartbeat_age\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0b\n\x03pid\x18\x05 \x01(\x03\x12\x10\n\x08restarts\x18\x06 \x01(\r\x12\x0f\n\x07message\x18\x07 \x01(\t\"S\n\x13UpdateConfigRequest\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12\x11\n\tspec_json\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"*\n\x14UpdateConfigResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x03\"8\n\x0c\x44rainRequest\x12(\n\x05grace\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\"\n\rDrainResponse\x12\x11\n\tin_flight\x18\x01 \x01(\r*\x9a\x01\n\x0cReplicaPhase\x12\x1d\n\x19REPLICA_PHASE_UNSPECIFIED\x10\x00\x12\x1a\n\x16REPLICA_PHASE_STARTING\x10\x01\x12\x19\n\x15REPLICA_PHASE_SERVING\x10\x02\x12\x1a\n\x16REPLICA_PHASE_DRAINING\x10\x03\x12\x18\n\x14REPLICA_PHASE_FAILED\x10\x04\x32\x96\x02\n\x15ReplicaControlService\x12T\n\tGetStatus\x12\".vajra.control.v1.GetStatusRequest\x1a#.vajra.control.v1.GetStatusResponse\x12]\n\x0cUpdateConfig\x12%.vajra.control.v1.UpdateConfigRequest\x1a&.vajra.control.v1.UpdateConfigResponse\x12H\n\x05\x44rain\x12\x1e.vajra.control.v1.DrainRequest\x1a\x1f.vajra.control.v1.DrainResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1evajra/control/v1/control.proto\x12\x10vajra.control.v1\x1a\x1egoogle/protobuf/duration.proto\"\x12\n\x10GetStatusRequest\"\x99\x03\n\x11GetStatusResponse\x12-\n\x05phase\x18\x01 \x01(\x0e\x32\x1e.vajra.control.v1.ReplicaPhase\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12/\n\x07workers\x18\x04 \x03(\x0b\x32\x1e.vajra.control.v1.WorkerStatus\x12.\n\x06stages\x18\x05 \x03(\x0b\x32\x1e.vajra.control.v1.StartupStage\x12\x0f\n\x07running\x18\x06 \x01(\r\x12\x0f\n\x07waiting\x18\x07 \x01(\r\x12,\n\x08\x63\x61pacity\x18\x08 \x01(\x0b\x32\x1a.vajra.control.v1.Capacity\x12\x16\n\x0ekv_blocks_used\x18\t \x01(\x04\x12\x0f\n\x07message\x18\n \x01(\t\x12\x0f\n\x07notices\x18\x0b \x03(\t\x12\x13\n\x0b\x66ingerprint\x18\x0c \x01(\t\x12\x17\n\x0f\x64\x65ployment_json\x18\r \x01(\t\x12\x16\n\x0e\x63onfig_refused\x18\x0e \x01(\x08\"`\n\x08\x43\x61pacity\x12\x11\n\tkv_blocks\x18\x01 \x01(\x04\x12\x12\n\nblock_size\x18\x02 \x01(\r\x12\x16\n\x0emax_batch_size\x18\x03 \x01(\r\x12\x15\n\rmax_model_len\x18\x04 \x01(\r\"?\n\x0cStartupStage\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x12\x10\n\x08progress\x18\x03 \x01(\x01\"\x9e\x01\n\x0cWorkerStatus\x12\x0c\n\x04rank\x18\x01 \x01(\r\x12\r\n\x05steps\x18\x02 \x01(\x04\x12\x0f\n\x07pending\x18\x03 \x01(\r\x12\x30\n\rheartbeat_age\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0b\n\x03pid\x18\x05 \x01(\x03\x12\x10\n\x08restarts\x18\x06 \x01(\r\x12\x0f\n\x07message\x18\x07 \x01(\t\"S\n\x13UpdateConfigRequest\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12\x11\n\tspec_json\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"*\n\x14UpdateConfigResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x03\"8\n\x0c\x44rainRequest\x12(\n\x05grace\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\"\n\rDrainResponse\x12\x11\n\tin_flight\x18\x01 \x01(\r*\x9a\x01\n\x0cReplicaPhase\x12\x1d\n\x19REPLICA_PHASE_UNSPECIFIED\x10\x00\x12\x1a\n\x16REPLICA_PHASE_STARTING\x10\x01\x12\x19\n\x15REPLICA_PHASE_SERVING\x10\x02\x12\x1a\n\x16REPLICA_PHASE_DRAINING\x10\x03\x12\x18\n\x14REPLICA_PHASE_FAILED\x10\x04\x32\x96\x02\n\x15ReplicaControlService\x12T\n\tGetStatus\x12\".vajra.control.v1.GetStatusRequest\x1a#.vajra.control.v1.GetStatusResponse\x12]\n\x0cUpdateConfig\x12%.vajra.control.v1.UpdateConfigRequest\x1a&.vajra.control.v1.UpdateConfigResponse\x12H\n\x05\x44rain\x12\x1e.vajra.control.v1.DrainRequest\x1a\x1f.vajra.control.v1.DrainResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vajra.control.v1.control_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REPLICAPHASE']._serialized_start=1040
-  _globals['_REPLICAPHASE']._serialized_end=1194
+  _globals['_REPLICAPHASE']._serialized_start=1064
+  _globals['_REPLICAPHASE']._serialized_end=1218
   _globals['_GETSTATUSREQUEST']._serialized_start=84
   _globals['_GETSTATUSREQUEST']._serialized_end=102
   _globals['_GETSTATUSRESPONSE']._serialized_start=105
-  _globals['_GETSTATUSRESPONSE']._serialized_end=490
-  _globals['_CAPACITY']._serialized_start=492
-  _globals['_CAPACITY']._serialized_end=588
-  _globals['_STARTUPSTAGE']._serialized_start=590
-  _globals['_STARTUPSTAGE']._serialized_end=653
-  _globals['_WORKERSTATUS']._serialized_start=656
-  _globals['_WORKERSTATUS']._serialized_end=814
-  _globals['_UPDATECONFIGREQUEST']._serialized_start=816
-  _globals['_UPDATECONFIGREQUEST']._serialized_end=899
-  _globals['_UPDATECONFIGRESPONSE']._serialized_start=901
-  _globals['_UPDATECONFIGRESPONSE']._serialized_end=943
-  _globals['_DRAINREQUEST']._serialized_start=945
-  _globals['_DRAINREQUEST']._serialized_end=1001
-  _globals['_DRAINRESPONSE']._serialized_start=1003
-  _globals['_DRAINRESPONSE']._serialized_end=1037
-  _globals['_REPLICACONTROLSERVICE']._serialized_start=1197
-  _globals['_REPLICACONTROLSERVICE']._serialized_end=1475
+  _globals['_GETSTATUSRESPONSE']._serialized_end=514
+  _globals['_CAPACITY']._serialized_start=516
+  _globals['_CAPACITY']._serialized_end=612
+  _globals['_STARTUPSTAGE']._serialized_start=614
+  _globals['_STARTUPSTAGE']._serialized_end=677
+  _globals['_WORKERSTATUS']._serialized_start=680
+  _globals['_WORKERSTATUS']._serialized_end=838
+  _globals['_UPDATECONFIGREQUEST']._serialized_start=840
+  _globals['_UPDATECONFIGREQUEST']._serialized_end=923
+  _globals['_UPDATECONFIGRESPONSE']._serialized_start=925
+  _globals['_UPDATECONFIGRESPONSE']._serialized_end=967
+  _globals['_DRAINREQUEST']._serialized_start=969
+  _globals['_DRAINREQUEST']._serialized_end=1025
+  _globals['_DRAINRESPONSE']._serialized_start=1027
+  _globals['_DRAINRESPONSE']._serialized_end=1061
+  _globals['_REPLICACONTROLSERVICE']._serialized_start=1221
+  _globals['_REPLICACONTROLSERVICE']._serialized_end=1499
 # @@protoc_insertion_point(module_scope)

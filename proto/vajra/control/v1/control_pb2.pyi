@@ -28,7 +28,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("phase", "revision", "generation", "workers", "stages", "running", "waiting", "capacity", "kv_blocks_used", "message", "notices", "fingerprint", "deployment_json")
+    __slots__ = ("phase", "revision", "generation", "workers", "stages", "running", "waiting", "capacity", "kv_blocks_used", "message", "notices", "fingerprint", "deployment_json", "config_refused")
     PHASE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +42,7 @@ class GetStatusResponse(_message.Message):
     NOTICES_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     DEPLOYMENT_JSON_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_REFUSED_FIELD_NUMBER: _ClassVar[int]
     phase: ReplicaPhase
     revision: str
     generation: int
@@ -55,7 +56,8 @@ class GetStatusResponse(_message.Message):
     notices: _containers.RepeatedScalarFieldContainer[str]
     fingerprint: str
     deployment_json: str
-    def __init__(self, phase: _Optional[_Union[ReplicaPhase, str]] = ..., revision: _Optional[str] = ..., generation: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., stages: _Optional[_Iterable[_Union[StartupStage, _Mapping]]] = ..., running: _Optional[int] = ..., waiting: _Optional[int] = ..., capacity: _Optional[_Union[Capacity, _Mapping]] = ..., kv_blocks_used: _Optional[int] = ..., message: _Optional[str] = ..., notices: _Optional[_Iterable[str]] = ..., fingerprint: _Optional[str] = ..., deployment_json: _Optional[str] = ...) -> None: ...
+    config_refused: bool
+    def __init__(self, phase: _Optional[_Union[ReplicaPhase, str]] = ..., revision: _Optional[str] = ..., generation: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., stages: _Optional[_Iterable[_Union[StartupStage, _Mapping]]] = ..., running: _Optional[int] = ..., waiting: _Optional[int] = ..., capacity: _Optional[_Union[Capacity, _Mapping]] = ..., kv_blocks_used: _Optional[int] = ..., message: _Optional[str] = ..., notices: _Optional[_Iterable[str]] = ..., fingerprint: _Optional[str] = ..., deployment_json: _Optional[str] = ..., config_refused: _Optional[bool] = ...) -> None: ...
 
 class Capacity(_message.Message):
     __slots__ = ("kv_blocks", "block_size", "max_batch_size", "max_model_len")
