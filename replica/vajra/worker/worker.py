@@ -163,10 +163,11 @@ def _is_users(error: Exception) -> bool:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether the configuration itself is at fault, and not what it names."""
+    """Whether the configuration itself is at fault, and not a model that it names."""
     from vajra.config import ConfigError
+    from vajra.worker.memory import OutOfMemory
 
-    return isinstance(error, ConfigError | NotImplementedError)
+    return isinstance(error, ConfigError | NotImplementedError | OutOfMemory)
 
 
 def _fault(error: Exception, *, permanent: bool, refused: bool = False) -> Fault:
