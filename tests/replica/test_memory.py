@@ -12,6 +12,7 @@ from tests.engine.models import LLAMA, RandomWeights
 from tests.replica.harness import Replica, manifest, request
 
 from vajra.config import ModelConfig
+from vajra.control.v1 import control_pb2
 from vajra.engine import create_engine, kv_block_bytes
 from vajra.models import resolve
 from vajra.worker.memory import OutOfMemory, fixed_bytes, num_kv_blocks, weight_bytes
@@ -70,6 +71,15 @@ def test_too_little_memory_for_one_sequence_says_what_to_change(checkpoint: Path
     assert blocks(1 << 40) == BATCH_SIZE * CONTEXT // BLOCK_SIZE, "more than a full batch can use"
     with pytest.raises(OutOfMemory, match=r"KV blocks for 240 tokens\. Lower model\.maxModelLen"):
         blocks(memory_for(checkpoint, 15))
+
+
+async def test_too_little_memory_is_refused_as_a_configuration(checkpoint: Path, tmp_path: Path) -> None:
+    memory = str(memory_for(checkpoint, CONTEXT // BLOCK_SIZE - 1))
+    async with Replica(small_context(checkpoint), tmp_path, "--memory-bytes", memory, wait=False) as replica:
+        while (status := await replica.status()).phase == control_pb2.REPLICA_PHASE_STARTING:
+            pass
+        assert "one sequence of max_model_len = 256 tokens does not fit" in status.message
+        assert status.config_refused
 
 
 @pytest.mark.parametrize("tie", [False, True])
