@@ -69,7 +69,7 @@ def _place(named: ProfileSection) -> tuple[Path, str]:
     """Where a named profile lies here, as a file or the profile.json of a folder, and what its user calls it."""
     mounted = os.environ.get(PROFILE_VARIABLE)
     if named.config_map is not None:
-        if mounted is None:
+        if not mounted:
             missing = f"a cluster's operator mounts it, and {PROFILE_VARIABLE} does not say where"
             raise _fault(named, missing, "use type HostPath, or Auto")
         return Path(mounted), f"key {named.config_map.key} of ConfigMap {named.config_map.name}"
