@@ -14,26 +14,17 @@ spread if that is more.
 from __future__ import annotations
 
 import argparse
-import asyncio
-import contextlib
 import json
 import statistics
-import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from bench.processes import free_port
+from bench.serving import Stream, latencies, makespan, serve
 
-from vajra.cli.benchmark.runner import run
 from vajra.cli.benchmark.statistics import RequestRecord
-from vajra.cli.benchmark.target import OpenAITarget
-from vajra.cli.benchmark.workload import BenchmarkRequest
-from vajra.cli.openai_client import OpenAIClient
 from vajra.config import VajraDeployment
 from vajra.prediction import FittedPredictor, Profile
 from vajra.prediction.shapes import ModelShape
@@ -43,7 +34,6 @@ from vajra.simulator.plan import Overheads, predicted_plan
 from vajra.simulator.simulation import Simulation
 from vajra.worker.resources import memory_limit_bytes
 
-_START_SECONDS = 120.0
 _FIGURES = ("ttft p50", "ttft p90", "tbt p50", "tbt p90", "makespan")
 
 
@@ -92,63 +82,10 @@ class Figures:
         return cls(ttft_p50, ttft_p90, tbt_p50, tbt_p90, makespan)
 
 
-@contextlib.contextmanager
-def server(model: str, max_model_len: int) -> Iterator[str]:
-    """`vajra serve` on a free port; gives its address."""
-    port = free_port()
-    command = [sys.executable, "-m", "vajra.cli", "serve", model, "--port", str(port), "--grpc-port", "0"]
-    child = subprocess.Popen([*command, "--max-model-len", str(max_model_len)], stdout=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        end = time.monotonic() + _START_SECONDS
-        while not _answers(url):
-            if child.poll() is not None or time.monotonic() > end:
-                raise SystemExit(f"`{' '.join(command)}` does not answer")
-            time.sleep(0.2)  # nobody tells when a server is up
-        yield url
-    finally:
-        child.terminate()
-        child.wait()
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
-def measure(url: str, requests: Sequence[Request], *, in_turn: bool = False) -> list[RequestRecord]:
-    """Sends requests of random ids at their arrivals, or one after the other."""
-    generator = np.random.default_rng(0)
-
-    def prompt(length: int) -> tuple[int, ...]:
-        return tuple(int(i) for i in generator.integers(1000, 30000, length))
-
-    wanted = [
-        BenchmarkRequest(prompt(r.prompt_tokens), r.prompt_tokens, r.output_tokens, None if in_turn else r.arrival)
-        for r in requests
-    ]
-
-    async def send() -> list[RequestRecord]:
-        async with OpenAIClient(url) as client:
-            target = OpenAITarget(client, (await client.models())[0])
-            records, _ = await run(target, wanted, concurrency=1 if in_turn else None)
-        return records
-
-    records = asyncio.run(send())
-    if faults := [record.error for record in records if record.error]:
-        raise SystemExit(f"a request failed: {faults[0]}")
-    return records
-
-
 def measured(records: Sequence[RequestRecord]) -> Figures:
     """What clients saw, from when each request should have been sent."""
-    due = [record.sent if record.scheduled is None else record.scheduled for record in records]
-    ttfts = [record.token_times[0] - start for record, start in zip(records, due, strict=True)]
     gaps = [gap for record in records for gap in record.itl]
-    return Figures.of(ttfts, gaps, max(record.token_times[-1] for record in records) - min(due))
+    return Figures.of(latencies(records), gaps, makespan(records))
 
 
 class _Gaps(Metrics):
@@ -232,16 +169,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     predictor = FittedPredictor(Profile.read(options.profile))
     together = recipe(40, "at-once", *STEADY, 1)
-    makespan = simulated(predictor, options.model, options.max_model_len, together, Overheads()).makespan
-    compared = workloads(together.num_requests / makespan)
+    seconds = simulated(predictor, options.model, options.max_model_len, together, Overheads()).makespan
+    compared = workloads(together.num_requests / seconds)
     real: dict[str, list[Figures]] = {name: [] for name in compared}
-    with server(options.model, options.max_model_len) as url:
-        measure(url, ALONE, in_turn=True)  # warm
+    with serve(VajraDeployment.for_model(options.model, max_model_len=options.max_model_len)) as server:
+        server.send([Stream(ALONE)], in_turn=True)  # warm
         alone: list[RequestRecord] = []
         for number in range(options.rounds):
-            alone += measure(url, ALONE, in_turn=True)
+            alone += server.send([Stream(ALONE)], in_turn=True)[0]
             for name, workload in compared.items():
-                real[name].append(measured(measure(url, list(workload))))
+                real[name].append(measured(server.send([Stream(list(workload))])[0]))
             print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
     overheads = calibrate(predictor, options.model, options.max_model_len, alone)
     found = {
