@@ -192,7 +192,7 @@ class ReplicaScheduler:
         most = -(-len(self._resident) // self._stages)
         for seq in tuple(self._resident):
             processed = seq.processed
-            if processed < seq.prefill_end or seq.planned == seq.last_token or not seq.blocks:
+            if processed < seq.prefill_end or seq.planned == seq.last_token:  # one just preempted has prefill again
                 continue
             if seq.last_step > through and seq.in_flight:
                 continue
