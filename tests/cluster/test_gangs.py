@@ -77,7 +77,7 @@ def test_ranks_are_spread_over_pods_that_find_one_another(cluster: Cluster, depl
 def test_what_pods_refuse_is_what_status_shows(cluster: Cluster, deployed: Deployed) -> None:
     with gpus(cluster, 2):
         deployed.apply(gang(tensor=2, pipeline=2, waits=False))
-        message = deployed.expect("Ready", "ConfigRefused")
+        message = deployed.expect("Ready", "ConfigRefused", "change the spec")  # it has been asked once more
         for path in ("spec.parallelism.pipeline: 2", "spec.parallelism.tensor: 2", "spec.resources.accelerator.type"):
             assert path in message
         assert "pod llama-0-" in message
