@@ -17,7 +17,7 @@ from vajra.config import (
 )
 from vajra.replica.controller import LLMBaseReplicaController
 from vajra.replica.limits import StreamLimits
-from vajra.replica.server import serve
+from vajra.replica.server import EXIT_REFUSED, serve
 from vajra.replica.worker_process import WorkerProcess
 from vajra.scheduling.registry import Registry
 from vajra.worker.resources import accelerators
@@ -37,7 +37,7 @@ def run(
     spawn: Callable[[], WorkerProcess],
     args: argparse.Namespace,
 ) -> int:
-    """Serves until a signal. The exit status; 2 for a manifest that cannot be served.
+    """Serves until a signal. The exit status; EXIT_REFUSED for a manifest that cannot be served.
 
     `settings` come from a cluster's operator and belong to `manifest`; None: the manifest is all there is.
     """
@@ -60,4 +60,4 @@ def run(
     except (ConfigError, NotImplementedError) as error:
         print(error, file=sys.stderr)
         worker.kill()
-        return 2
+        return EXIT_REFUSED
