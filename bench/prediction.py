@@ -1,12 +1,19 @@
 """How well a profile predicts whole steps that it was not fitted to.
 
-    python -m bench.prediction                            # measures a quick profile first
+    python -m bench.prediction                            # a quick profile in every round
     python -m bench.prediction --profile profile.json     # a profile measured before, on this machine
     python -m bench.prediction --rounds 3 --seconds 60 -o json
 
-Random batches of prompts and decodes, with contexts up to --context, run on the live engine; each round runs the very
-same batches once more. A prediction is held against the median of a batch's rounds, and so is each round: that is the
-machine's own noise. Steps during which other processes took processor time are left out, and counted.
+A shared machine is faster and slower from one minute to the next, so profile and steps are measured in turn. Each round
+measures a quick profile, going on with what was measured before, and then runs the very same random batches of prompts
+and decodes, with contexts up to --context, on the live engine. A batch's median over the rounds is held against
+
+    the first round's profile alone, as a quick profile predicts the minutes that follow it
+    the profile of all rounds, which has seen the machine as the batches did: the bar's
+
+and each round's step against the machine's own noise, which is its distance from that median, and against a predictor
+that follows the steps online, as a replica's does, with the first profile. Steps during which other processes took
+processor time are left out, and counted; so are batches of which fewer than half of the rounds' steps remain.
 """
 
 from __future__ import annotations
@@ -18,8 +25,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +51,11 @@ class Batch:
     """One batch, run once a round."""
 
     shape: StepShape
-    predicted: float
-    corrected: float  # the same by a predictor that has observed all steps before, as a replica's does
-    measured: list[float]  # of rounds that nothing disturbed
+    measured: list[float] = field(default_factory=list)  # seconds, of rounds that nothing disturbed
+    followed: list[float] = field(default_factory=list)  # predicted for these by one who saw the steps before
     disturbed: int = 0
+    quick: float = 0.0  # predicted by the first profile
+    predicted: float = 0.0  # by the profile of all rounds
 
     @property
     def kind(self) -> str:
@@ -78,7 +86,8 @@ class Result:
     kind: str
     error: Spread
     bias: float  # median of predicted / measured - 1
-    corrected: Spread  # error with online correction
+    quick: Spread  # error of the first profile
+    followed: Spread  # error with online correction
     noise: Spread
 
 
@@ -91,31 +100,39 @@ def spread(values: Sequence[float]) -> Spread:
 
 def result(kind: str, batches: Sequence[Batch]) -> Result:
     """Errors against the median of each batch's rounds, and the rounds' own."""
-    errors, corrected, noise = [], [], []
+    errors, quick, followed, noise = [], [], [], []
     for batch in batches:
         middle = statistics.median(batch.measured)
         errors.append(batch.predicted / middle - 1)
-        corrected.append(batch.corrected / middle - 1)
+        quick.append(batch.quick / middle - 1)
+        followed += [f / m - 1 for f, m in zip(batch.followed, batch.measured, strict=True)]
         if len(batch.measured) > 1:
             noise += [m / middle - 1 for m in batch.measured]
-    return Result(kind, spread(errors), statistics.median(errors), spread(corrected), spread(noise))
+    return Result(kind, spread(errors), statistics.median(errors), spread(quick), spread(followed), spread(noise))
 
 
 def run(
     engine: Engine,
     options: EngineOptions,
-    predictor: FittedPredictor,
+    profile: Callable[[int], Profile],
     *,
     context: int,
     chunk: int,
     seconds: float,
     rounds: int,
-) -> list[Batch]:
-    """Runs random batches for `seconds`, then the same ones again in every further round."""
+) -> tuple[list[Batch], Profile]:
+    """Asks for a profile and runs random batches for `seconds`, then the same ones again in every further round.
+
+    Returns the batches and the last profile.
+    """
     limits = StepLimits(max_chunk=chunk, max_context=context, max_decodes=options.max_batch_size)
+    calm = Calm(math.inf, num_threads(options))
     batches: list[Batch] = []
-    calm, following = Calm(math.inf, num_threads(options)), FittedPredictor(predictor.profile)
+    first = last = profile(0)
+    following = FittedPredictor(first)
     for number in range(rounds):
+        if number:
+            last = profile(number)
         walker = StepWalker(
             engine, options, limits, range(options.num_blocks), _SEED, long_prompts=(context * 15 // 16, context // 3)
         )
@@ -127,18 +144,22 @@ def run(
                 undisturbed = calm.share(mark) > 0
                 spent += step.seconds
                 if number == 0:
-                    corrected = composed(following, step.shape)
-                    batches.append(Batch(step.shape, composed(predictor, step.shape).seconds, corrected.seconds, []))
-                    corrected.observe(step.seconds)
+                    batches.append(Batch(step.shape))
                 batch = batches[i]
                 assert batch.shape == step.shape, "rounds run the same batches"
+                followed = composed(following, step.shape)
                 if undisturbed:
                     batch.measured.append(step.seconds)
+                    batch.followed.append(followed.seconds)
                 else:
                     batch.disturbed += 1
+                followed.observe(step.seconds)
                 i += 1
         print(f"round {number + 1} of {rounds}: {i} steps", file=sys.stderr, flush=True)
-    return batches
+    for batch in batches:
+        batch.quick = composed(FittedPredictor(first), batch.shape).seconds
+        batch.predicted = composed(FittedPredictor(last), batch.shape).seconds
+    return batches, last
 
 
 def composed(predictor: FittedPredictor, shape: StepShape) -> FittedBatch:
@@ -226,11 +247,13 @@ def plot(batches: Sequence[Batch], total: Result, path: Path) -> None:
 def markdown(results: Sequence[Result]) -> str:
     """A row for each kind."""
     lines = [
-        "| batches | count | error, median | p95 | bias | corrected online, median | p95 | noise, median | p95 |",
-        "|--|--|--|--|--|--|--|--|--|",
+        "| batches | count | error, median | p95 | bias | of one quick profile | p95 "
+        "| followed online | p95 | noise, median | p95 |",
+        "|--|--|--|--|--|--|--|--|--|--|--|",
     ]
     for r in results:
-        cells = (r.error.median, r.error.p95, r.bias, r.corrected.median, r.corrected.p95, r.noise.median, r.noise.p95)
+        others = [v for spread in (r.quick, r.followed, r.noise) for v in (spread.median, spread.p95)]
+        cells = (r.error.median, r.error.p95, r.bias, *others)
         lines.append(f"| {r.kind} | {r.error.count} | " + " | ".join(f"{100 * c:.1f} %" for c in cells) + " |")
     return "\n".join(lines)
 
@@ -257,67 +280,61 @@ def main() -> int:
     )
     parser.add_argument("--model", default="smollm2-135m-instruct", help="[%(default)s]")
     parser.add_argument("--profile", type=Path, help="instead of measuring one")
-    parser.add_argument("--preset", choices=list(PRESETS), default="quick", help="of the profile [%(default)s]")
+    parser.add_argument("--preset", choices=list(PRESETS), default="quick", help="of each round [%(default)s]")
     parser.add_argument("--context", type=int, default=8192, help="longest context [%(default)s]")
     parser.add_argument("--chunk", type=int, default=1024, help="longest chunk [%(default)s]")
     parser.add_argument("--batch", type=int, default=64, help="most sequences in a batch [%(default)s]")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of steps in a round [%(default)s]")
-    parser.add_argument("--rounds", type=int, default=3, help="[%(default)s]")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of steps in a round [%(default)s]")
+    parser.add_argument("--rounds", type=int, default=8, help="[%(default)s]")
     parser.add_argument("--results", type=Path, default=Path("build/bench/prediction.json"), help="[%(default)s]")
     parser.add_argument("-o", dest="output", choices=["text", "json"], default="text", help="how to print [text]")
     given = parser.parse_args()
     engine, spec, options = engine_of(given.model, given.context, 2 * given.chunk, given.batch)
     try:
-        if given.profile is None:
-            with tempfile.TemporaryDirectory() as folder:
-                profile = measure(
-                    engine, spec, options, preset=PRESETS[given.preset], model=given.model, folder=Path(folder)
-                )
-        else:
-            profile = Profile.read(given.profile)
-        profile.check(identity_of(spec, options))
-        predictor = FittedPredictor(profile)
-        batches = run(
-            engine,
-            options,
-            predictor,
-            context=given.context,
-            chunk=given.chunk,
-            seconds=given.seconds,
-            rounds=given.rounds,
-        )
+        with tempfile.TemporaryDirectory() as folder:
+
+            def profile(number: int) -> Profile:
+                if given.profile is not None:
+                    found = Profile.read(given.profile)
+                    found.check(identity_of(spec, options))
+                    return found
+                preset = PRESETS[given.preset].repeated(number + 1)
+                return measure(engine, spec, options, preset=preset, model=given.model, folder=Path(folder))
+
+            batches, last = run(
+                engine,
+                options,
+                profile,
+                context=given.context,
+                chunk=given.chunk,
+                seconds=given.seconds,
+                rounds=given.rounds,
+            )
     finally:
         engine.close()
-    calm = [b for b in batches if b.measured]
+    calm = [b for b in batches if 2 * len(b.measured) >= given.rounds]
     kinds = [result(kind, chosen) for kind in _KINDS if (chosen := [b for b in calm if b.kind == kind])]
     total = result("all", calm)
     found: dict[str, Any] = {
         "results": [asdict(r) for r in (*kinds, total)],
         "longest_context": max(b.longest_context for b in calm),
         "disturbed_steps": sum(b.disturbed for b in batches),
+        "batches_left_out": len(batches) - len(calm),
         "steps": sum(b.disturbed + len(b.measured) for b in batches),
-        "costs": costs(predictor),
-        "identity": asdict(profile.identity),
-        "preset": profile.preset,
+        "costs": costs(FittedPredictor(last)),
+        "identity": asdict(last.identity),
+        "preset": last.preset,
     }
     given.results.parent.mkdir(parents=True, exist_ok=True)
-    batch_rows = [
-        {
-            "shape": asdict(b.shape),
-            "predicted": b.predicted,
-            "corrected": b.corrected,
-            "measured": b.measured,
-            "disturbed": b.disturbed,
-        }
-        for b in batches
-    ]
+    batch_rows = [asdict(b) for b in batches]
     given.results.write_text(json.dumps({**found, "batches": batch_rows}) + "\n")
     if given.output == "json":
         print(json.dumps(found, indent=2))
     else:
         print(markdown([*kinds, total]))
         left_out = (
-            f"{found['disturbed_steps']} of {found['steps']} steps, which other processes disturbed, are left out"
+            f"{found['disturbed_steps']} of {found['steps']} steps, which other processes disturbed, are left out, "
+            f"and with them {found['batches_left_out']} of {len(batches)} batches"
         )
         print(f"\nContexts up to {found['longest_context']} tokens; {left_out}.")
         print("Costs: " + ", ".join(f"{name} {value:.3g}" for name, value in found["costs"].items()))

@@ -26,6 +26,7 @@ from vajra.prediction.measurements import (
     read_measurements,
     read_rows,
     statistics_of,
+    write_identity,
 )
 
 VIDUR = replace(
@@ -131,8 +132,31 @@ def test_steps_weigh_the_operators_tables() -> None:
     steps = [Step(s.shape, s.seconds * 3) if rng.random() < 0.05 else s for s in steps]
     found = weighed(t, steps)
     errors = [abs(predicted(found, s) / predicted(truth, s) - 1) for s in shapes(200, 3)]
-    assert sorted(errors)[len(errors) // 2] < 0.02
-    assert max(errors) < 0.1
+    assert sorted(errors)[len(errors) // 2] < 0.025  # a constant of a step is no factor's
+    assert max(errors) < 0.12
+
+
+def test_a_part_that_no_step_has_follows_the_others() -> None:
+    """The machine was slower during the steps than during the operators, and no step had decodes."""
+    t = tables()
+    rng = random.Random(2)
+    slower = replace(t, tokens=t.tokens.scaled(1.4), rows=t.rows.scaled(1.4), prefill=t.prefill.scaled(1.4))
+    prompts = [StepShape(chunks=s.chunks) for s in shapes(200, 2) if s.chunks]
+    found = weighed(t, [Step(s, predicted(slower, s) * rng.gauss(1, 0.05)) for s in prompts])
+    assert found.decode(4, 4000) / t.decode(4, 4000) == pytest.approx(1.4, rel=0.02)
+
+
+def test_of_repeats_the_shortest_counts_in_files_of_ours(tmp_path: Path) -> None:
+    """Of all rows of a point; in Vidur's files, beside which no identity lies, it is the median."""
+    theirs, _ = read_measurements(vidur.write(tmp_path, attention=True))
+    folder = find_model_folder(tmp_path)
+    tokens, fast = next(iter(theirs.tokens["mlp_up_proj"])), 1e-6
+    row = {**read_rows(folder / "mlp.csv")[0], "num_tokens": str(tokens)}
+    row |= statistics_of("mlp_up_proj", [fast, theirs.tokens["mlp_up_proj"][tokens], 1.0])
+    append_row(folder / "mlp.csv", list(row), row)
+    assert read_measurements(folder)[0].tokens["mlp_up_proj"] == theirs.tokens["mlp_up_proj"]
+    write_identity(folder, VIDUR, "any")
+    assert read_measurements(folder)[0].tokens["mlp_up_proj"][tokens] == pytest.approx(fast)
 
 
 def test_rows_that_were_cut_short_are_written_again(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 
 from vajra.prediction.measurements import Measurements, Step, StepShape
@@ -14,7 +15,7 @@ _AFTER_ATTENTION = ("attn_post_proj", "post_attention_layernorm", "mlp_up_proj",
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 _TOKEN_KNOTS = (1, 8, 32, 128, 512)
 _LOWEST, _HIGHEST = 0.3, 3.0  # of a factor
-_PULL = 0.1  # of a factor to 1, in steps: measurements of a part that few steps have count little
+_SPREAD = 0.1  # of factors about the common one
 BAD_FIT = 0.1  # a median error above it is noted
 MIN_STEPS = 12  # fewer whole steps weigh nothing
 
@@ -143,9 +144,11 @@ def weighed(tables: Tables, steps: Sequence[Step]) -> Tables:
     """Tables times the factors that bring predictions nearest to whole steps.
 
     The tokens' table has a factor at each of some token counts and blends between them, since an operator alone starts
-    anew each time and within a step does not; every other table has one. Least squares of relative errors, with a
-    slight pull to 1 and within bounds. Steps that fit badly count less, those six times worse than the median nothing:
-    what the machine disturbed does not draw the others.
+    anew each time and within a step does not; every other table has one. Least squares of relative errors within
+    bounds, with a pull to the factor that all tables have in common, by which the machine was slower during the steps
+    than during the operators. The more the steps scatter, the stronger it is: ridge regression, whose pull is the ratio
+    of the errors' variance to the factors'. Steps that fit badly count less, those six times worse than the median
+    nothing: what the machine disturbed does not draw the others.
     """
     knots = [n for n in _TOKEN_KNOTS if n <= max(s.shape.num_tokens for s in steps)]
     rows = []
@@ -153,13 +156,14 @@ def weighed(tables: Tables, steps: Sequence[Step]) -> Tables:
         tokens, *others = parts(tables, step.shape)
         blended = [tokens * share for share in _blend(knots, step.shape.num_tokens)]
         rows.append([part / step.seconds for part in (*blended, *others)])
-    factors = [1.0] * len(rows[0])
-    weights = [1.0] * len(rows)
+    common = max(_LOWEST, min(_HIGHEST, 1 / statistics.median(sum(row) for row in rows)))
+    factors = [common] * len(rows[0])
     for _ in range(15):
-        factors = _bounded_least_squares(rows, weights, factors)
         errors = [abs(sum(f * v for f, v in zip(factors, row, strict=True)) - 1) for row in rows]
-        end = max(1e-4, 6 * sorted(errors)[len(errors) // 2])
-        weights = [max(0.0, 1 - (e / end) ** 2) ** 2 for e in errors]
+        middle = max(1e-5, statistics.median(errors))
+        weights = [max(0.0, 1 - (e / (6 * middle)) ** 2) ** 2 for e in errors]
+        pull = (1.48 * middle / _SPREAD) ** 2  # 1.48: a normal standard deviation over the median of its errors
+        factors = _bounded_least_squares(rows, weights, factors, pull, common)
     of_tokens, (of_rows, of_decode, of_prefill) = factors[: len(knots)], factors[len(knots) :]
     at = sorted({*tables.tokens.at, *(n for n in knots if n <= tables.tokens.last)})
     curve = [tables.tokens(n) * sum(f * b for f, b in zip(of_tokens, _blend(knots, n), strict=True)) for n in at]
@@ -198,9 +202,13 @@ def fit_errors(tables: Tables, steps: Sequence[Step]) -> FitErrors:
 
 
 def _bounded_least_squares(
-    rows: Sequence[Sequence[float]], weights: Sequence[float], start: Sequence[float]
+    rows: Sequence[Sequence[float]],
+    weights: Sequence[float],
+    start: Sequence[float],
+    pull: float,
+    to: float,
 ) -> list[float]:
-    """Factors x within bounds with sum(w (row · x - 1)²) + pull (x - 1)² least: one after the other, until all rest."""
+    """Factors x within bounds with sum(w (row · x - 1)²) + pull |x - to|² least: each in turn, until all rest."""
     n = len(start)
     gram = [[sum(w * r[i] * r[j] for w, r in zip(weights, rows, strict=True)) for j in range(n)] for i in range(n)]
     right = [sum(w * r[i] for w, r in zip(weights, rows, strict=True)) for i in range(n)]
@@ -209,7 +217,7 @@ def _bounded_least_squares(
         moved = 0.0
         for i in range(n):
             others = sum(gram[i][j] * x[j] for j in range(n) if j != i)
-            best = (right[i] - others + _PULL) / (gram[i][i] + _PULL)
+            best = (right[i] - others + pull * to) / (gram[i][i] + pull)
             best = max(_LOWEST, min(_HIGHEST, best))
             moved = max(moved, abs(best - x[i]))
             x[i] = best

@@ -20,6 +20,7 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from vajra.prediction.profile import Identity, ProfileError
 
@@ -35,6 +36,7 @@ TOKEN_OPS = (  # of a layer, in the order of execution
     "add",
 )
 ATTENTION_OPS = ("attn_input_reshape", "attn_output_reshape", "attn_kv_cache_save", "attn_prefill", "attn_decode")
+IDENTITY_FILE = "identity.json"  # only beside files of ours
 _STATISTICS = ("min", "max", "mean", "median", "std")
 
 
@@ -71,6 +73,7 @@ HEAD_COLUMNS = [*_columns(["emb", "lm_head"]), "n_embd", "vocab_size", "num_toke
 STEP_COLUMNS = [*_columns(["step"]), "num_decodes", "decode_context", "chunks", "num_tokens"]
 
 Row = dict[str, str]
+_Key = TypeVar("_Key")
 
 
 @dataclass(frozen=True, order=True)
@@ -238,8 +241,18 @@ def read_measurements(
     """What the CSV files of a model's folder hold, for one tensor-parallel degree.
 
     `network` is the folder of all_reduce.csv and send_recv.csv. With a `block_size` only attention rows of it count.
+    Of an operator's repeats their median counts in Vidur's files. In ours it is the shortest, of all rows of a point:
+    whole steps say how long operators take, these only how they relate, and minima repeat themselves better.
+
     Raises ProfileError, naming the file, for columns that lack and for a degree that was not measured.
     """
+    statistic = "min" if (folder / IDENTITY_FILE).exists() else "median"
+
+    def add(table: dict[_Key, float], key: _Key, row: Row, op: str) -> None:
+        value = _time(row, op, statistic)
+        if value is not None:
+            table[key] = min(value, table.get(key, value))
+
     data = Measurements()
     path = folder / "mlp.csv"
     rows = read_rows(path)
@@ -252,9 +265,8 @@ def read_measurements(
     for row in mine:
         tokens = _whole(row, "num_tokens", path)
         for op in TOKEN_OPS:
-            value = _median(row, op)
-            if value is not None:
-                data.tokens.setdefault(op, {})[tokens] = value
+            add(data.tokens.setdefault(op, {}), tokens, row, op)
+    data.tokens = {op: times for op, times in data.tokens.items() if times}
     first = mine[0]
     model = ModelColumns(
         *(_whole(first, n, path) for n in ("n_head", "n_kv_head", "n_embd", "n_expanded_embd", "vocab_size"))
@@ -265,22 +277,20 @@ def read_measurements(
             continue
         context = _whole(row, "kv_cache_size", path)
         if row["is_prefill"].strip().lower() in ("true", "1", "1.0"):
-            if _whole(row, "batch_size", path) == 1 and (value := _median(row, "attn_prefill")) is not None:
-                data.prefill[_whole(row, "prefill_chunk_size", path), context] = value
-        elif (value := _median(row, "attn_decode")) is not None:
-            data.decode[_whole(row, "batch_size", path), context] = value
+            if _whole(row, "batch_size", path) == 1:
+                add(data.prefill, (_whole(row, "prefill_chunk_size", path), context), row, "attn_prefill")
+        else:
+            add(data.decode, (_whole(row, "batch_size", path), context), row, "attn_decode")
     for row in _of_degree(folder / "head.csv", tensor_parallel):
         path = folder / "head.csv"
-        if (value := _median(row, "emb")) is not None:
-            data.embedding[_whole(row, "num_tokens", path)] = value
-        if (value := _median(row, "lm_head")) is not None:
-            data.head[_whole(row, "num_tokens", path)] = value
+        add(data.embedding, _whole(row, "num_tokens", path), row, "emb")
+        add(data.head, _whole(row, "num_tokens", path), row, "lm_head")
     path = folder / "steps.csv"
     for row in read_rows(path):
         shape = StepShape(
             _whole(row, "num_decodes", path), _whole(row, "decode_context", path), StepShape.chunks_of(row["chunks"])
         )
-        if (value := _median(row, "step")) is not None:
+        if (value := _time(row, "step")) is not None:
             data.steps.append(Step(shape, value))
     if network is not None:
         if tensor_parallel > 1:
@@ -299,7 +309,7 @@ def _collective(path: Path, op: str, workers: int) -> dict[int, float]:
     found = {
         _whole(r, "size", path): value
         for r in rows
-        if _whole(r, "num_workers", path) == workers and (value := _median(r, op)) is not None
+        if _whole(r, "num_workers", path) == workers and (value := _time(r, op)) is not None
     }
     if not found:
         raise ProfileError(f"{path} has no rows of {op} over {workers} workers")
@@ -315,15 +325,12 @@ def _whole(row: Row, column: str, path: Path) -> int:
         raise ProfileError(f"{path}: {column} is {row[column]!r}; it must be a whole number") from None
 
 
-def _median(row: Row, op: str) -> float | None:
+def _time(row: Row, op: str, statistic: str = "median") -> float | None:
     """Seconds, or None where the row has none."""
-    text = (row.get(f"time_stats.{op}.median") or "").strip()
+    text = (row.get(f"time_stats.{op}.{statistic}") or "").strip()
     if not text or text.lower() == "nan":
         return None
     return float(text) / 1000
-
-
-IDENTITY_FILE = "identity.json"
 
 
 def write_identity(folder: Path, identity: Identity, model: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +44,8 @@ Progress = Callable[[str, float], None]
 """Called with what is measured and which part of all is done, 0 to 1."""
 
 _T = TypeVar("_T")
+_Points = Iterator[tuple[str, Callable[[], None]]]
+"""Of a grid, those that files hold fewer `times` than asked: what each is, and what measures it."""
 
 MLP, ATTENTION, HEAD, STEPS = "mlp.csv", "attention.csv", "head.csv", "steps.csv"
 
@@ -152,7 +155,7 @@ class _Run:
 
     def operators(self) -> None:
         """Measures what the operators' files lack: points of all grids in turn, so that a machine that is slower for a
-        while is so for every kind of operator."""
+        while is so for every kind of operator, in passes, of which one may be disturbed."""
         grids = (self._token_points, self._head_points, self._prefill_points, self._decode_points)
         made: list[Operators] = []
 
@@ -172,9 +175,12 @@ class _Run:
             return made[0]
 
         points = []
-        for number, grid in enumerate(grids):
-            found = _coarse_first(list(grid(operators)))
-            points += [((i + 1) / len(found), number, what, point) for i, (what, point) in enumerate(found)]
+        for times in range(1, self._preset.passes + 1):
+            for number, grid in enumerate(grids):
+                found = _coarse_first(list(grid(operators, times)))
+                for i, (what, point) in enumerate(found):
+                    part = (times - 1 + (i + 1) / len(found)) / self._preset.passes
+                    points.append((part, number, what, point))
         share = 1 - self._preset.step_seconds / self._preset.seconds
         spent = [0.0] * len(grids)
         for part, number, what, measure_point in sorted(points, key=lambda p: p[:2]):
@@ -185,8 +191,8 @@ class _Run:
             measure_point()
             spent[number] += time.perf_counter() - self._calm.lost - begin
 
-    def _token_points(self, operators: Callable[[], Operators]) -> Iterator[tuple[str, Callable[[], None]]]:
-        done = {int(r["num_tokens"]) for r in read_rows(self._folder / MLP)}
+    def _token_points(self, operators: Callable[[], Operators], times: int) -> _Points:
+        done = Counter(int(r["num_tokens"]) for r in read_rows(self._folder / MLP))
 
         def point(count: int) -> None:
             times = operators().tokens(count)
@@ -203,11 +209,11 @@ class _Run:
             append_row(self._folder / MLP, MLP_COLUMNS, {**row, **more})
 
         for count in _up_to(self._preset.tokens, self._max_tokens):
-            if count not in done:
+            if done[count] < times:
                 yield f"{count} tokens", lambda count=count: point(count)  # type: ignore[misc]
 
-    def _head_points(self, operators: Callable[[], Operators]) -> Iterator[tuple[str, Callable[[], None]]]:
-        done = {int(r["num_tokens"]) for r in read_rows(self._folder / HEAD)}
+    def _head_points(self, operators: Callable[[], Operators], times: int) -> _Points:
+        done = Counter(int(r["num_tokens"]) for r in read_rows(self._folder / HEAD))
 
         def point(rows: int) -> None:
             row = statistics_of("emb", operators().embedding(rows)) | statistics_of("lm_head", operators().head(rows))
@@ -216,23 +222,23 @@ class _Run:
             )
 
         for rows in _up_to(self._preset.rows, self._options.max_batch_size):
-            if rows not in done:
+            if done[rows] < times:
                 yield f"{rows} rows of logits", lambda rows=rows: point(rows)  # type: ignore[misc]
 
-    def _prefill_points(self, operators: Callable[[], Operators]) -> Iterator[tuple[str, Callable[[], None]]]:
+    def _prefill_points(self, operators: Callable[[], Operators], times: int) -> _Points:
         done = self._attention_done("True")
         most = self._options.max_model_len
         chunks = _up_to(self._preset.chunks, min(self._max_tokens, most))
         points = [(q, c) for q in chunks for c in self._preset.contexts if q + c <= most]
         points = [p for p in points if _pairs(*p) <= self._preset.most_pairs]
         for q, context in sorted(points, key=lambda p: _pairs(*p)):
-            if q + context <= operators().max_context and (1, q, context) not in done:
+            if q + context <= operators().max_context and done[1, q, context] < times:
                 yield (
                     f"attention of {q} tokens behind {context}",
                     lambda q=q, context=context: self._attention(operators(), 1, q, context),  # type: ignore[misc]
                 )
 
-    def _decode_points(self, operators: Callable[[], Operators]) -> Iterator[tuple[str, Callable[[], None]]]:
+    def _decode_points(self, operators: Callable[[], Operators], times: int) -> _Points:
         done = self._attention_done("False")
         counts = _up_to(self._preset.decodes, min(self._options.max_batch_size, self._max_tokens))
         contexts = _up_to(self._preset.decode_contexts, self._options.max_model_len - 1)
@@ -242,16 +248,16 @@ class _Run:
                 context < operators().max_context
                 and n * (context + 1 + self._options.block_size) <= operators().max_kv_tokens
             )
-            if fits and (n, 0, context) not in done:
+            if fits and done[n, 0, context] < times:
                 yield (
                     f"attention of {n} decodes behind {context}",
                     lambda n=n, context=context: self._attention(operators(), n, 0, context),  # type: ignore[misc]
                 )
 
-    def _attention_done(self, is_prefill: str) -> set[tuple[int, int, int]]:
+    def _attention_done(self, is_prefill: str) -> Counter[tuple[int, int, int]]:
         columns = ("batch_size", "prefill_chunk_size", "kv_cache_size")
         rows = [r for r in read_rows(self._folder / ATTENTION) if r["is_prefill"] == is_prefill]
-        return {(int(r[columns[0]]), int(r[columns[1]]), int(r[columns[2]])) for r in rows}
+        return Counter((int(r[columns[0]]), int(r[columns[1]]), int(r[columns[2]])) for r in rows)
 
     def _attention(self, operators: Operators, batch: int, chunk: int, context: int) -> None:
         """A row of attention.csv; `chunk` 0 stands for decodes."""

@@ -21,8 +21,8 @@ _T = TypeVar("_T")
 _WEIGHT_BYTES = 256 << 20  # of layers that calls cycle through, so that weights come from where the engine's come from
 _HEAD_BYTES = 128 << 20  # a larger head is measured in part: its time is in proportion to its columns
 _KV_BYTES = 256 << 20
-_MOST = 24  # repeats of one point
-_PATIENCE = 0.12  # seconds for the repeats of one point, when the fewest are done
+_MOST = 12  # repeats of one point at a time
+_PATIENCE = 0.06  # seconds for the repeats of one point, when the fewest are done
 
 
 @dataclass

@@ -18,7 +18,8 @@ class Preset:
     decodes: tuple[int, ...]  # sequences that decode
     decode_contexts: tuple[int, ...]  # KV tokens of each
     rows: tuple[int, ...]  # that sample
-    fewest: int  # repeats of each point
+    passes: int  # over all points
+    fewest: int  # repeats of each point in a pass
     most_pairs: int  # pairs of a query and a KV token in one chunk's attention
     most_steps: int
     operator_seconds: float  # for each of the four grids
@@ -40,6 +41,16 @@ class Preset:
             patience=factor * self.patience,
         )
 
+    def repeated(self, times: int) -> Preset:
+        """The same grids, so many times."""
+        return replace(
+            self,
+            passes=times * self.passes,
+            most_steps=times * self.most_steps,
+            operator_seconds=times * self.operator_seconds,
+            step_seconds=times * self.step_seconds,
+        )
+
 
 def _grid(*parts: Iterable[int]) -> tuple[int, ...]:
     return tuple(sorted({n for part in parts for n in part}))
@@ -53,7 +64,8 @@ QUICK = Preset(
     decodes=(1, 4, 16, 64),
     decode_contexts=(32, 512, 2048, 8192),
     rows=(1, 4, 16, 64),
-    fewest=3,
+    passes=2,
+    fewest=2,
     most_pairs=9_000_000,
     most_steps=600,
     operator_seconds=4.0,
@@ -70,7 +82,8 @@ FULL = Preset(
     decodes=_grid((1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)),
     decode_contexts=(16, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768),
     rows=_grid((1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)),
-    fewest=5,
+    passes=3,
+    fewest=3,
     most_pairs=70_000_000,
     most_steps=3000,
     operator_seconds=60.0,
