@@ -37,8 +37,10 @@ setup-test: $(VENV)/.setup-test ## setup, with the test extras
 serve: setup ## fetch the embedded model and serve it (MODEL=… for another)
 	$(BIN)/vajra serve $(MODEL)
 
+# Two test files at a time: most tests wait more than they compute. Engines have two threads, so more want more cores.
+WORKERS ?= 2
 test: setup-test lint type contracts proto-check docs-check crd-check dashboard-check ## everything CI checks: lint, types, contracts, drift, quick tests
-	$(BIN)/python -m pytest -q -m 'not slow'
+	$(BIN)/python -m pytest -q -m 'not slow' -n $(WORKERS) --dist loadfile
 
 test-all: setup-test ## all tests, the slow ones too
 	$(BIN)/python -m pytest -q
