@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -65,3 +66,21 @@ def test_what_is_no_latency_is_refused(value: float) -> None:
     sketch = sketch_of([1.0, value])
     with pytest.raises(ValueError, match="values of 0 and more"):
         sketch.quantile(0.5)
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=300))
+def test_a_histogram_counts_each_value_in_its_bin(data: list[int]) -> None:
+    bins = sketch_of([float(v) for v in data]).histogram()
+    assert sum(b.number for b in bins) == len(data)
+    assert bins[0].low == min(data)
+    assert bins[-1].high == pytest.approx(max(data))
+    assert len(bins) == (1 if min(data) == max(data) else 25)
+    assert all(b.high == pytest.approx(c.low) for b, c in pairwise(bins))
+    for b in bins:  # to the sketch's accuracy, by which a value may be in the bin beside it
+        surely = sum(b.low * 1.001 <= v < b.high * 0.999 for v in data)
+        perhaps = sum(b.low * 0.999 <= v <= b.high * 1.001 for v in data)
+        assert surely <= b.number <= perhaps
+
+
+def test_nothing_has_no_histogram() -> None:
+    assert Sketch().histogram() == []

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from tests.scheduling.formula import Formula
 
-from vajra.config import FcfsRequestPrioritizerConfig, FixedChunkReplicaSchedulerConfig
+from vajra.config import (
+    EdfRequestPrioritizerConfig,
+    FcfsRequestPrioritizerConfig,
+    FixedChunkReplicaSchedulerConfig,
+)
 from vajra.scheduling import (
     Batch,
     Blocked,
@@ -159,6 +164,24 @@ def test_memory_preemption_takes_the_worst_prefill_first_and_recomputes() -> Non
     assert prefill.state is SequenceState.PREEMPTED
     assert prefill.ledger.preemptions == 1
     scheduler.check_integrity()
+
+
+def test_sitting_out_is_a_pause_and_starting_again_is_none() -> None:
+    edf = prioritizers.create(EdfRequestPrioritizerConfig(), Formula())
+    config = FixedChunkReplicaSchedulerConfig(max_batch_size=8, chunk_size=16)
+    scheduler = ReplicaScheduler(BlockManager(1000, 4), FixedChunk(config, edf), edf)
+    begun = Sequence(1, 40, 40, 8, arrival=0.0, ttft_target=100.0)
+    scheduler.add(begun)
+    batches = [scheduler.schedule(0.0)]
+    urgent = Sequence(2, 32, 32, 8, arrival=0.0, ttft_target=1.0)
+    scheduler.add(urgent)
+    batches += [scheduler.schedule(0.0) for _ in range(4)]
+    assert [shape(b) for b in batches] == [[(1, 16)], [(2, 16)], [(2, 16)], [(2, 1), (1, 15)], [(2, 1), (1, 9)]]
+    assert (begun.ledger.pauses, urgent.ledger.pauses) == (1, 0), "of two batches"
+    scheduler.restart()
+    scheduler.schedule(0.0)
+    scheduler.schedule(0.0)
+    assert (begun.ledger.pauses, urgent.ledger.pauses) == (1, 0)
 
 
 def test_the_youngest_decode_is_the_victim_when_nobody_prefills() -> None:

@@ -83,3 +83,17 @@ def test_a_more_urgent_short_one_comes_first() -> None:
 def test_slack_is_read_from_lrs() -> None:
     with pytest.raises(TypeError, match="reads a request's slack from LRS; FcfsPrioritizer has none"):
         SpaceSharing(CONFIG, FcfsPrioritizer(FcfsRequestPrioritizerConfig()))
+
+
+def test_patience_adds_nothing_to_a_batch_that_has_a_prefill() -> None:
+    """A long prefill's least chunk exceeds the target already; short ones wait for it, however often."""
+    tight = SpaceSharingReplicaSchedulerConfig(long_seq_kv_cache_len_threshold=4000, target_batch_time_param=1e-4)
+    scheduler = ReplicaScheduler(BlockManager(100_000, 16), SpaceSharing(tight, LRS), LRS, FORMULA)
+    seq = long(1, target=1000.0)
+    scheduler.add(seq)
+    seq.processed = 5000
+    scheduler.add(Sequence(2, 3000, 3000, 8, arrival=0.0, ttft_target=5000.0))
+    for _ in range(30):
+        batch = scheduler.schedule(0.0)
+        assert [chunk.seq_id for chunk in batch.chunks] == [1]
+        scheduler.complete(batch, ())

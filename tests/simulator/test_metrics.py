@@ -14,7 +14,7 @@ from vajra.config import FixedChunkReplicaSchedulerConfig
 from vajra.inference.v1.inference_pb2 import Stay
 from vajra.simulator import Arrivals, Lengths, Request, SyntheticWorkload
 from vajra.simulator.files import KINDS, recording, write_summaries
-from vajra.simulator.metrics import REQUEST_METRICS, Metrics
+from vajra.simulator.metrics import HISTOGRAMS, REQUEST_METRICS, Metrics
 from vajra.simulator.objective import Objective
 from vajra.simulator.plots import write_plots
 from vajra.simulator.report import report
@@ -102,6 +102,10 @@ def test_files(tmp_path: Path) -> None:
     trace = json.loads((tmp_path / "chrome_trace.json").read_text())["traceEvents"]
     assert len(trace) == len(batches)
     assert {event["pid"] for event in trace} == {"Replica 0", "Replica 1"}
+    for name in HISTOGRAMS:
+        bins = rows(f"{name}_histogram.csv")
+        assert len(bins) in (1, 25)
+        assert sum(int(b["number"]) for b in bins) == 400 - (name == "request_inter_arrival_delay")
     series = rows("time_series.csv")
     assert [float(row["time"]) for row in series] == sorted(float(row["time"]) for row in series)
 

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 _ZERO = 1e-18  # what is not above it counts as 0
 _PENDING = 1024  # different values noted before they are put into buckets
+
+
+class Bin(NamedTuple):
+    """How many values are from `low` to below `high`; in the last bin up to it."""
+
+    low: float
+    high: float
+    number: int
 
 
 class Sketch:
@@ -106,6 +115,20 @@ class Sketch:
                 break
             within = below
         return within / self._count
+
+    def histogram(self, bins: int = 25) -> list[Bin]:
+        """Bins of one width from the least value to the largest, each value right to `accuracy`; one where all are
+        equal, none when empty."""
+        if not self.count:
+            return []
+        low, width = self._minimum, (self._maximum - self._minimum) / bins
+        if not width > 0:
+            return [Bin(low, low, self._count)]
+        counts, before = [0] * bins, 0
+        for value, below in self._steps():
+            counts[min(bins - 1, max(0, int((value - low) / width)))] += below - before
+            before = below
+        return [Bin(low + i * width, low + (i + 1) * width, count) for i, count in enumerate(counts)]
 
     def _steps(self) -> Iterator[tuple[float, int]]:
         """Ascending: a value, and how many there are up to its bucket's end."""

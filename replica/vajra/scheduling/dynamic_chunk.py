@@ -27,10 +27,10 @@ class DynamicChunk(ChunkPolicy):
         return self.patient(seq, batch, self.longest_chunk(seq, batch, self.target))
 
     def patient(self, seq: Sequence, batch: Batch, chunk: int) -> int:
-        """`chunk`, but not 0 for too many batches in a row."""
-        if chunk == 0 and self._refused >= PATIENCE:
+        """`chunk`, but not 0 for too many batches in a row that have no prefill at all."""
+        if chunk == 0 and not batch.chunks and self._refused >= PATIENCE:
             chunk = min(self.min_chunk, seq.remaining_prefill, max(0, self.max_tokens - batch.num_tokens))
-        self._refused = 0 if chunk else self._refused + 1
+        self._refused = 0 if chunk or batch.chunks else self._refused + 1
         return chunk
 
     def longest_chunk(self, seq: Sequence, batch: Batch, seconds: float) -> int:

@@ -194,7 +194,8 @@ class ReplicaScheduler:
             processed = seq.processed
             if processed < seq.prefill_end or seq.planned == seq.last_token:  # one just preempted has prefill again
                 continue
-            if seq.last_step > through and seq.in_flight:
+            last = seq.last_step
+            if last > through and seq.in_flight:
                 continue
             if len(items) == most:
                 break
@@ -205,6 +206,8 @@ class ReplicaScheduler:
                     seq.leave_out(Blocked.MEMORY, self._oldest)
                     continue
                 item = BatchItem(seq.seq_id, 1, new_blocks)
+            if last < through:
+                seq.ledger.pauses += 1
             context += processed
             seq.processed = processed + 1
             seq.planned += 1
@@ -288,8 +291,7 @@ class ReplicaScheduler:
             return Blocked.MEMORY
         return None
 
-    @staticmethod
-    def _take_chunk(batch: Batch, seq: Sequence, tokens: int, new_blocks: SequenceABC[int], now: float) -> None:
+    def _take_chunk(self, batch: Batch, seq: Sequence, tokens: int, new_blocks: SequenceABC[int], now: float) -> None:
         samples = seq.processed + tokens == seq.prefill_end
         batch.items.append(BatchItem(seq.seq_id, tokens, new_blocks))
         batch.chunks.append(Chunk(seq.seq_id, tokens, seq.processed, samples))
@@ -298,10 +300,12 @@ class ReplicaScheduler:
             batch.time.add_chunk(tokens, seq.processed, samples)
         seq.processed += tokens
         seq.in_flight += 1
+        ledger = seq.ledger
+        if not new_blocks and seq.last_step < batch.step_id - self._stages:
+            ledger.pauses += 1
         seq.last_step = batch.step_id
         if samples:
             seq.planned += 1
-        ledger = seq.ledger
         ledger.batches += 1
         ledger.chunks.append(tokens)
         if ledger.first_scheduled is None:

@@ -51,6 +51,7 @@ class Ledger:
     chunks: list[int] = field(default_factory=list)  # prefill chunks, in tokens, recomputation included
     blocked: dict[Blocked, int] = field(default_factory=dict)  # schedules that left it out, by reason
     ahead: AheadCounts = field(default_factory=AheadCounts)  # for whom
+    pauses: int = 0  # times that it sat out one batch or more, though it had begun and kept its KV blocks
     preemptions: int = 0  # KV blocks given up for older sequences
     failovers: int = 0  # workers lost under it
     discarded: int = 0  # tokens planned after it had ended

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from vajra.metrics.sketch import Sketch
+from vajra.metrics.sketch import Bin, Sketch
 from vajra.simulator.metrics import REQUEST_METRICS, TOKEN_METRIC, Metrics, request_values
 from vajra.simulator.replica import SimulatedReplica, Step
 from vajra.simulator.report import batch_table, request_table
@@ -45,7 +45,7 @@ def recording(folder: Path | None, metrics: Metrics, kinds: Iterable[str]) -> It
 
 
 def write_summaries(folder: Path, metrics: Metrics) -> list[Path]:
-    """request_summary.csv, batch_summary.csv, time_series.csv and a distribution each of what people compare."""
+    """request_summary.csv, batch_summary.csv, time_series.csv, distributions of what people compare, and histograms."""
     paths = [
         _write_rows(folder / "request_summary.csv", request_table(metrics)),
         _write_rows(folder / "batch_summary.csv", batch_table(metrics)),
@@ -57,6 +57,8 @@ def write_summaries(folder: Path, metrics: Metrics) -> list[Path]:
         for name in ("prefill_e2e_time", "request_e2e_time"):
             paths.append(_write_cdf(folder / f"{name}{suffix}_cdf.csv", metrics.requests(group)[name]))
     paths.append(_write_cdf(folder / f"{TOKEN_METRIC}_cdf.csv", metrics.token_gaps))
+    for name, bins in metrics.histograms().items():
+        paths.append(_write(folder / f"{name}_histogram.csv", Bin._fields, bins))
     return paths
 
 

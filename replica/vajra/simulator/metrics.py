@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from vajra.metrics.sketch import Sketch
+from vajra.metrics.sketch import Bin, Sketch
 from vajra.simulator.replica import SimulatedReplica, Step
 from vajra.simulator.running import Running
 from vajra.simulator.series import Series
@@ -39,6 +39,7 @@ REQUEST_METRICS = (
     "request_num_decode_tokens",
     "request_pd_ratio",
     "request_num_restarts",
+    "request_num_pauses",
 )
 BATCH_METRICS = (
     "batch_num_tokens",
@@ -50,6 +51,17 @@ BATCH_METRICS = (
 )
 TOKEN_METRIC = "decode_token_execution_plus_preemption_time"  # the gap before each token but the first
 INTER_ARRIVAL = "request_inter_arrival_delay"
+IGNORED = "request_num_ignored"  # 1 for each that was refused, which is in no other metric
+HISTOGRAMS = (
+    INTER_ARRIVAL,
+    "request_num_tokens",
+    "request_num_prefill_tokens",
+    "request_num_decode_tokens",
+    "request_pd_ratio",
+    "request_num_restarts",
+    "request_num_pauses",
+    IGNORED,
+)
 SERIES = (
     "request_arrived",
     "request_completed",
@@ -92,6 +104,7 @@ def request_values(running: Running) -> tuple[float, ...]:
         generated,
         prompt / generated,
         sequence.ledger.preemptions,
+        sequence.ledger.pauses,
     )
 
 
@@ -150,6 +163,16 @@ class Metrics:
         for sketches in self._classes.values():
             every.merge(sketches)
         return every
+
+    def histograms(self) -> dict[str, list[Bin]]:
+        """Of HISTOGRAMS, those that have values."""
+        ignored, every = Sketch(), self.requests()
+        for value, count in ((0, self.num_completed), (1, self.refusals.total())):
+            if count:
+                ignored.add(value, count)
+        more = {INTER_ARRIVAL: self.inter_arrival, IGNORED: ignored}
+        found = {name: (more.get(name) or every[name]).histogram() for name in HISTOGRAMS}
+        return {name: bins for name, bins in found.items() if bins}
 
     @property
     def classes(self) -> list[str]:

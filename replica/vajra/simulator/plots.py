@@ -10,7 +10,10 @@ from vajra.simulator.metrics import Metrics
 
 
 def write_plots(folder: Path, metrics: Metrics, title: str) -> list[Path]:
-    """Distributions of TTFT and TBT, and queues, throughput and memory over time. Raises ImportError."""
+    """Distributions of TTFT and TBT, queues, throughput and memory over time, histograms of requests.
+
+    Raises ImportError.
+    """
     from matplotlib.figure import Figure  # no pyplot: no global state, no display
 
     paths = []
@@ -61,6 +64,16 @@ def write_plots(folder: Path, metrics: Metrics, title: str) -> list[Path]:
     axes.set(xlabel="tokens of a batch", ylabel="fraction at or below", ylim=(0, 1.01), xscale="symlog")
     axes.legend()
     saved(figure, "batches.png")
+
+    histograms = metrics.histograms()
+    if histograms:
+        figure = Figure(figsize=(12, 5), layout="constrained")
+        every = figure.subplots(2, -(-len(histograms) // 2), squeeze=False).flat
+        for (name, bins), axes in zip(histograms.items(), every, strict=False):
+            widths = [b.high - b.low or 1.0 for b in bins]
+            axes.bar([b.low for b in bins], [b.number for b in bins], widths, align="edge")
+            axes.set(xlabel=name.removeprefix("request_").replace("_", " "), yscale="symlog")
+        saved(figure, "requests.png")
     return paths
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vajra.metrics.sketch import Sketch
-from vajra.simulator.metrics import BATCH_METRICS, INTER_ARRIVAL, REQUEST_METRICS, TOKEN_METRIC, Metrics
+from vajra.simulator.metrics import BATCH_METRICS, IGNORED, INTER_ARRIVAL, REQUEST_METRICS, TOKEN_METRIC, Metrics
 from vajra.simulator.objective import LATENCIES, Objective
 from vajra.simulator.simulation import Simulation
 
@@ -78,7 +78,7 @@ def request_table(metrics: Metrics) -> list[dict[str, Any]]:
         sketches = metrics.requests(group)
         rows += [{"metric": name, "class": group, **summary(sketches[name])} for name in REQUEST_METRICS]
     ignored = dict.fromkeys(STATISTICS) | {"count": sum(metrics.refusals.values())}
-    return [*rows, {"metric": "request_num_ignored", "class": "all", **ignored}]
+    return [*rows, {"metric": IGNORED, "class": "all", **ignored}]
 
 
 def batch_table(metrics: Metrics) -> list[dict[str, Any]]:
