@@ -9,11 +9,17 @@ import pytest
 from tests.models.checkpoints import make_served_checkpoint
 
 
-@pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Packed weights of test models stay out of the user's cache."""
+@pytest.fixture(scope="session")
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for all of them."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(cache_folder: Path) -> Iterator[None]:
+    """Packed weights of test models stay out of the user's cache. Tests of other folders may come in between."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VAJRA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("VAJRA_CACHE", str(cache_folder))
         yield
 
 
