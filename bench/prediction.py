@@ -156,9 +156,10 @@ def run(
                 followed.observe(step.seconds)
                 i += 1
         print(f"round {number + 1} of {rounds}: {i} steps", file=sys.stderr, flush=True)
+    quick, pooled = FittedPredictor(first), FittedPredictor(last)
     for batch in batches:
-        batch.quick = composed(FittedPredictor(first), batch.shape).seconds
-        batch.predicted = composed(FittedPredictor(last), batch.shape).seconds
+        batch.quick = composed(quick, batch.shape).seconds
+        batch.predicted = composed(pooled, batch.shape).seconds
     return batches, last
 
 
@@ -291,13 +292,14 @@ def main() -> int:
     given = parser.parse_args()
     engine, spec, options = engine_of(given.model, given.context, 2 * given.chunk, given.batch)
     try:
+        known = None if given.profile is None else Profile.read(given.profile)
+        if known is not None:
+            known.check(identity_of(spec, options))
         with tempfile.TemporaryDirectory() as folder:
 
             def profile(number: int) -> Profile:
-                if given.profile is not None:
-                    found = Profile.read(given.profile)
-                    found.check(identity_of(spec, options))
-                    return found
+                if known is not None:
+                    return known
                 preset = PRESETS[given.preset].repeated(number + 1)
                 return measure(engine, spec, options, preset=preset, model=given.model, folder=Path(folder))
 

@@ -18,6 +18,14 @@ from vajra.simulator.series import Series
 from vajra.simulator.simulation import Simulation
 from vajra.simulator.workload import Request
 
+REQUEST_COUNTS = (
+    "request_num_tokens",
+    "request_num_prefill_tokens",
+    "request_num_decode_tokens",
+    "request_pd_ratio",
+    "request_num_restarts",
+    "request_num_pauses",
+)
 REQUEST_METRICS = (
     "request_e2e_time",
     "request_e2e_time_normalized",
@@ -34,12 +42,7 @@ REQUEST_METRICS = (
     "prefill_time_execution_plus_preemption",
     "prefill_time_execution_plus_preemption_normalized",
     "decode_time_execution_plus_preemption_normalized",
-    "request_num_tokens",
-    "request_num_prefill_tokens",
-    "request_num_decode_tokens",
-    "request_pd_ratio",
-    "request_num_restarts",
-    "request_num_pauses",
+    *REQUEST_COUNTS,
 )
 BATCH_METRICS = (
     "batch_num_tokens",
@@ -52,16 +55,7 @@ BATCH_METRICS = (
 TOKEN_METRIC = "decode_token_execution_plus_preemption_time"  # the gap before each token but the first
 INTER_ARRIVAL = "request_inter_arrival_delay"
 IGNORED = "request_num_ignored"  # 1 for each that was refused, which is in no other metric
-HISTOGRAMS = (
-    INTER_ARRIVAL,
-    "request_num_tokens",
-    "request_num_prefill_tokens",
-    "request_num_decode_tokens",
-    "request_pd_ratio",
-    "request_num_restarts",
-    "request_num_pauses",
-    IGNORED,
-)
+HISTOGRAMS = (INTER_ARRIVAL, *REQUEST_COUNTS, IGNORED)
 SERIES = (
     "request_arrived",
     "request_completed",
