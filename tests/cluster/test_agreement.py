@@ -137,7 +137,7 @@ def test_each_field(admission: Admission, row: Row) -> None:
     assert verdicts == {True, False}
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(spec=wild_specs())
 def test_all_fields_together(admission: Admission, spec: dict[str, Any]) -> None:
     taken_by_both(admission, spec)

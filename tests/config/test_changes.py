@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from tests.config.strategies import manifests
 
 from vajra.config import (
@@ -38,7 +38,6 @@ def chunks(batch: int, chunk: int) -> dict[str, Any]:
     return {"type": "FixedChunk", "fixedChunk": {"maxBatchSize": batch, "chunkSize": chunk}}
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(manifests(), manifests())
 def test_live_fields_are_the_newer_ones_and_all_others_stay(old: dict[str, Any], new: dict[str, Any]) -> None:
     before, after = VajraDeployment.from_dict(old).spec, VajraDeployment.from_dict(new).spec

@@ -14,7 +14,8 @@ from typing import Any
 from tests.deployments import deployment
 
 MODEL = "tiny"
-MAX_MODEL_LEN = 2048
+MAX_MODEL_LEN = 8192
+ENDLESS = 8000  # tokens: some seconds of work, for what no test waits for
 VOCABULARY = 320
 
 _SERVE = """

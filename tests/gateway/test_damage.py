@@ -6,12 +6,12 @@ from pathlib import Path
 
 import openai
 import pytest
-from tests.gateway.harness import MODEL, Server, manifest
+from tests.gateway.harness import MAX_MODEL_LEN, MODEL, Server, manifest
 from tests.models.checkpoints import make_checkpoint, poison_checkpoint
 
 
 def test_a_poisoned_request_fails_alone(tmp_path: Path) -> None:
-    checkpoint = make_checkpoint(tmp_path / "model", "llama", max_position_embeddings=2048)
+    checkpoint = make_checkpoint(tmp_path / "model", "llama", max_position_embeddings=MAX_MODEL_LEN)
     poison_checkpoint(checkpoint, "model.embed_tokens.weight", ord("c"))
     with (
         Server(manifest(checkpoint)) as server,

@@ -12,7 +12,8 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.gateway.harness import manifest
+from tests.gateway.harness import ENDLESS, manifest
+from tests.midstream import hit
 
 from vajra.config import ConfigError, VajraDeployment
 from vajra.gateway import Gateway, GenerateRequestData
@@ -85,15 +86,6 @@ async def until_idle(gateway: Gateway) -> None:
 
 
 async def test_a_killed_replica_or_worker_changes_no_stream(checkpoint: Path) -> None:
-    # On a busy machine this process may hear of the first tokens when the replicas have made the last ones.
-    for _ in range(5):
-        if await every_kill_hits_and_changes_nothing(checkpoint):
-            return
-    pytest.fail("nothing ran where it was killed, five times")
-
-
-async def every_kill_hits_and_changes_nothing(checkpoint: Path) -> bool:
-    """False as soon as a kill comes too late to hit a stream."""
     requests = [request(f"prompt {i}", LONG, seed=i, temperature=1.0, frequency_penalty=0.1) for i in range(6)]
     async with gateway(checkpoint, replicas=2) as running:
         expected = await asyncio.gather(*(collect(running, each) for each in requests))
@@ -115,11 +107,9 @@ async def every_kill_hits_and_changes_nothing(checkpoint: Path) -> bool:
             got = await asyncio.gather(collect(running, requests[0], 10, kill), *others)
             assert [(ids, text) for ids, text, _ in got] == [(ids, text) for ids, text, _ in expected]
             assert not any(usage.inexact for _, _, usage in got)
-            if not any(usage.failovers for _, _, usage in got):
-                return False
+            hit(sum(usage.failovers for _, _, usage in got))
         assert running.replicas[0].restarts == 2
         assert await metric(running, "vajra_failovers_total") > 0
-        return True
 
 
 async def test_the_only_replica_comes_back_and_its_requests_go_on(checkpoint: Path) -> None:
@@ -133,22 +123,23 @@ async def test_the_only_replica_comes_back_and_its_requests_go_on(checkpoint: Pa
 
         ids, text, usage = await collect(running, long, 50, kill)
         assert (ids, text) == expected[:2]
+        hit(usage.failovers)
         assert usage.failovers == 1
 
 
 async def test_what_is_cancelled_expired_or_slow_is_freed(checkpoint: Path) -> None:
     async with gateway(checkpoint, {"max_unread": 1000}) as running:  # less than LONG, more than a busy reader leaves
-        async with aclosing(running.generate(request(max_tokens=LONG, n=3))) as deltas:
+        async with aclosing(running.generate(request(max_tokens=ENDLESS, n=3))) as deltas:
             await anext(deltas)
         await until_idle(running)
-        task = asyncio.create_task(collect(running, request(max_tokens=LONG)))
+        task = asyncio.create_task(collect(running, request(max_tokens=ENDLESS)))
         await asyncio.sleep(0.1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         await until_idle(running)
         with pytest.raises(DeadlineExceeded):
-            await collect(running, request(max_tokens=LONG, timeout_seconds=0.1))
+            await collect(running, request(max_tokens=ENDLESS, timeout_seconds=0.1))
         await until_idle(running)
         # A reader that takes nothing: its request ends, and another one beside it does not notice.
         slow = await running.open([request(max_tokens=LONG)])
@@ -164,7 +155,7 @@ async def test_what_is_cancelled_expired_or_slow_is_freed(checkpoint: Path) -> N
 async def test_the_queue_is_bounded_and_ordered(checkpoint: Path) -> None:
     one_at_a_time = {"type": "FixedChunk", "fixedChunk": {"maxBatchSize": 1, "chunkSize": 64}}
     async with gateway(checkpoint, {"max_waiting": 3}, scheduler=one_at_a_time) as running:
-        first = await running.open([request(max_tokens=LONG)])
+        first = await running.open([request(max_tokens=ENDLESS)])
         await first.take()  # it has the only slot
         order: list[int] = []
 
@@ -187,8 +178,6 @@ async def test_the_queue_is_bounded_and_ordered(checkpoint: Path) -> None:
         cancelled.cancel()
         await asyncio.gather(cancelled, return_exceptions=True)
         waiting.append(asyncio.create_task(follow(3)))
-        while await first.take():
-            pass
         first.close()
         await asyncio.gather(*waiting)
         assert order == [0, 2, 3]
@@ -197,7 +186,7 @@ async def test_the_queue_is_bounded_and_ordered(checkpoint: Path) -> None:
 async def test_draining_finishes_what_it_can_and_aborts_the_rest(checkpoint: Path) -> None:
     async with gateway(checkpoint) as running:
         short = asyncio.create_task(collect(running, request(max_tokens=300)))
-        long = await running.open([request(max_tokens=LONG * 10 // 8, n=2)])
+        long = await running.open([request(max_tokens=ENDLESS, n=2)])
         await long.take()
         draining = asyncio.create_task(running.drain(60))
         await asyncio.sleep(0)
@@ -213,7 +202,7 @@ async def test_draining_finishes_what_it_can_and_aborts_the_rest(checkpoint: Pat
         await draining
         assert set(finished) == {0, 1}
         for delta in finished.values():
-            assert delta.finish_reason in (FinishReason.ABORTED, FinishReason.LENGTH)
+            assert delta.finish_reason is FinishReason.ABORTED
             assert delta.usage.completion_tokens > 0
 
 
@@ -222,14 +211,14 @@ async def test_long_texts_are_tokenized_in_processes(checkpoint: Path) -> None:
         children = psutil.Process().children()
         return [child for child in children if "vajra.gateway.tokenizer_worker" in child.cmdline()]
 
-    text = "Ein längerer Text. " * 300
+    text = "Ein längerer Text. " * 600
     async with gateway(checkpoint, tokenizerWorkers=2) as running:
         assert running.tokenizer is not None
         expected = len(running.tokenizer.encode(text))
         with pytest.raises(InvalidRequest, match=f"{expected} tokens"):  # too long, and counted over there
             await collect(running, request(text))
         (worker,) = workers()
-        await asyncio.gather(*(collect(running, request("x" * 5000)) for _ in range(5)), return_exceptions=True)
+        await asyncio.gather(*(collect(running, request("x" * 9000)) for _ in range(5)), return_exceptions=True)
         assert len(workers()) == 2
         running.prepare(VajraDeployment.from_dict(manifest(checkpoint, tokenizerWorkers=1)))()
         async with asyncio.timeout(30):

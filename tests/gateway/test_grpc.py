@@ -11,7 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
-from tests.gateway.harness import MAX_MODEL_LEN, MODEL, VOCABULARY, Server
+from tests.gateway.harness import ENDLESS, MAX_MODEL_LEN, MODEL, VOCABULARY, Server
 
 from vajra.inference.v1 import inference_pb2 as pb
 from vajra.inference.v1 import inference_pb2_grpc
@@ -184,12 +184,12 @@ def test_another_model_and_a_giant_message(stub: Any) -> None:
 
 def test_the_deadline_ends_a_request(stub: Any) -> None:
     with pytest.raises(grpc.RpcError) as caught:
-        generate(stub, request(max_tokens=2000), timeout=0.2)  # some two seconds of work
+        generate(stub, request(max_tokens=ENDLESS), timeout=0.2)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 def test_a_request_id_is_taken_while_it_is_in_flight(stub: Any) -> None:
-    call = stub.Generate(request(request_id="taken", max_tokens=2000), timeout=60)
+    call = stub.Generate(request(request_id="taken", max_tokens=ENDLESS), timeout=60)
     next(call)
     with pytest.raises(grpc.RpcError) as caught:
         generate(stub, request(request_id="taken"))

@@ -17,6 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.gateway.harness import MODEL, manifest
 from tests.gateway.pods import Client, Gateway, GrpcTraffic, Pod, Pods, Service, Traffic, can_change_names
+from tests.midstream import hit
 
 from vajra.control.v1 import control_pb2
 from vajra.metrics import GATEWAY_METRICS
@@ -63,7 +64,7 @@ async def test_no_fate_of_a_replica_is_seen_by_a_client(checkpoint: Path, tmp_pa
             assert await gateway.healthy(""), "requests are answered, be it later"
             await until_used(await pods.replica(B))
             await traffic.answers(6)
-            assert traffic.failovers > 0
+            hit(traffic.failovers)
 
 
 async def test_no_departure_of_a_gateway_is_seen_by_a_client(checkpoint: Path, tmp_path: Path) -> None:
@@ -145,7 +146,7 @@ async def test_a_replica_whose_time_is_up_hands_over(checkpoint: Path, tmp_path:
             assert (await second.status()).phase == control_pb2.REPLICA_PHASE_DRAINING
             await traffic.answers(6)
             assert (await second.status()).running == 0, "nothing new goes there"
-            assert traffic.failovers > 0
+            hit(traffic.failovers)
 
 
 async def test_a_resume_on_other_bits_is_the_last_resort_and_said(checkpoint: Path, tmp_path: Path) -> None:
@@ -164,6 +165,7 @@ async def test_a_resume_on_other_bits_is_the_last_resort_and_said(checkpoint: Pa
             await pod.until(lambda status: status.workers[0].steps > steps + 200)  # all have tokens
             pod.process.kill()
             usages = [usage for _, usage in await asyncio.gather(*requests)]
+            hit(sum(usage.failovers for usage in usages))
             return [usage.inexact for usage in usages if usage.failovers]
 
         assert set(await moved()) == {False}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.gateway.harness import manifest
+from tests.gateway.harness import ENDLESS, manifest
 
 from vajra.config import VajraDeployment
 from vajra.gateway import Gateway, GenerateRequestData
@@ -39,7 +39,7 @@ async def order_of(gateway: Gateway, requests: dict[str, dict[str, Any]]) -> lis
     begun, leave = asyncio.Event(), asyncio.Event()
 
     async def occupy(tenant: Tenant) -> None:
-        request = GenerateRequestData(prompt="x", max_tokens=2000, ignore_eos=True, tenant=tenant)
+        request = GenerateRequestData(prompt="x", max_tokens=ENDLESS, ignore_eos=True, tenant=tenant)
         async with aclosing(gateway.generate(request)) as deltas:
             more = 0
             async for _ in deltas:

@@ -57,7 +57,7 @@ def test_packing_quantises_rows_in_any_order(source: str) -> None:
     assert np.array_equal(q, want_q)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.floats(-(2.0**100), 2.0**100, width=32), min_size=1, max_size=70))
 def test_no_value_is_further_off_than_half_a_step(values: list[float]) -> None:
     w = np.array([values], np.float32)

@@ -103,7 +103,7 @@ def operands(draw: st.DrawFn) -> tuple[Bits, Bits, Floats]:
     return a, b.reshape(16, 32), c.view(np.float32)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(operands())
 def test_the_emulated_instruction_at_the_ends_of_the_range(x: tuple[Bits, Bits, Floats]) -> None:
     a, b, c = x

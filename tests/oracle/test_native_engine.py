@@ -8,7 +8,7 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.oracle.checkpoints import CHECKPOINTS, Checkpoint, random_checkpoint
 from tests.oracle.driver import Driver, options
@@ -119,7 +119,7 @@ def tied_logits() -> Iterator[Engine]:
     engine.close()
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(
     params=st.builds(
         SamplingParams,

@@ -157,7 +157,7 @@ def test_log_probabilities_are_torchs() -> None:
     assert log_probabilities(logits) == pytest.approx(want, abs=1e-5)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**64 - 1),
     temperature=st.floats(0.01, 10),

@@ -15,18 +15,21 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.deployments import deployment
+from tests.midstream import TooLate
 
 from vajra.control.v1 import control_pb2, control_pb2_grpc
 from vajra.dispatch.v1 import dispatch_pb2, dispatch_pb2_grpc
 from vajra.inference.v1 import inference_pb2
 
 TIMEOUT = 60.0
+MAX_MODEL_LEN = 8192
+ENDLESS = 8000  # tokens: some seconds of work, for what no test waits for
 
 
 def manifest(model: Path, *, native: bool = True, chunk_size: int = 64, **spec: Any) -> dict[str, Any]:
     """A VajraDeployment for a checkpoint folder."""
     backend = {"executionBackend": "Native" if native else "Python"}
-    fields = {"name": "test", "maxModelLen": 4096}
+    fields = {"name": "test", "maxModelLen": MAX_MODEL_LEN}
     return deployment(model, chunk_size=chunk_size, model_fields=fields, worker=backend, **spec)
 
 
@@ -162,11 +165,12 @@ async def collect(call: Any) -> tuple[list[int], dispatch_pb2.RunFinish]:
 
 
 async def read(call: Any, count: int) -> list[int]:
-    """At least `count` tokens of a call that goes on."""
+    """At least `count` tokens of a call that goes on; TooLate if it does not."""
     tokens: list[int] = []
     while len(tokens) < count:
         response = await call.read()
         assert isinstance(response, dispatch_pb2.RunResponse)
-        assert not response.HasField("finish"), "it ended early"
+        if response.HasField("finish"):
+            raise TooLate(f"it ended after {len(tokens)} more tokens")
         tokens += response.token_ids
     return tokens

@@ -10,7 +10,8 @@ from pathlib import Path
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from tests.replica.harness import Replica, collect, manifest, read, request
+from tests.midstream import hit
+from tests.replica.harness import ENDLESS, MAX_MODEL_LEN, Replica, collect, manifest, read, request
 
 from vajra.control.v1 import control_pb2
 from vajra.dispatch.v1 import dispatch_pb2_grpc
@@ -47,7 +48,7 @@ async def test_sequences_run_and_say_how(checkpoint: Path, tmp_path: Path) -> No
         assert status.kv_blocks_used == 0
         assert status.workers[0].steps > 40
         assert {stage.name for stage in status.stages} >= {"WeightLoad", "Warmup"}
-        assert status.capacity.max_model_len == 4096
+        assert status.capacity.max_model_len == MAX_MODEL_LEN
 
 
 async def test_deltas_merge_for_who_waits_for_the_end(checkpoint: Path, tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ async def test_bad_requests_are_refused_and_disturb_nothing(checkpoint: Path, tm
     bad = {
         "token_ids is empty": request("x", [], 4),
         r"token_ids\[2\] is 320; ids of this model are 0\.\.319": request("x", [1, 2, 320], 4),
-        r"may not exceed 4096": request("x", [1] * 100, 4000),
+        f"may not exceed {MAX_MODEL_LEN}": request("x", [1] * 100, MAX_MODEL_LEN - 99),
         r"num_prompt_tokens is 9; it must be in 1\.\.6": request("x", PROMPT, 4, num_prompt_tokens=9),
         "max_tokens is required": request("x", PROMPT, 0),
         "3 generated tokens; max_tokens is 3": request("x", PROMPT, 3, num_prompt_tokens=3),
@@ -113,7 +114,7 @@ async def test_bad_requests_are_refused_and_disturb_nothing(checkpoint: Path, tm
             assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
         tokens, _ = await collect(call)
         assert begin + tokens == (await replica.generate(request("again", PROMPT, 400)))[0]
-        long = replica.run(request("twice", PROMPT, 4000))
+        long = replica.run(request("twice", PROMPT, ENDLESS))
         await read(long, 1)
         with pytest.raises(grpc.aio.AioRpcError, match="'twice' is in flight") as error:
             await replica.generate(request("twice", PROMPT, 4))
@@ -124,7 +125,7 @@ async def test_bad_requests_are_refused_and_disturb_nothing(checkpoint: Path, tm
 async def test_cancel_and_deadline_give_the_room_back(checkpoint: Path, tmp_path: Path) -> None:
     async with Replica(manifest(checkpoint), tmp_path) as replica:
         empty = await replica.room(lambda room: True)
-        call = replica.run(request("a", PROMPT, 4000))
+        call = replica.run(request("a", PROMPT, ENDLESS))
         await read(call, 5)
         room = await replica.room(lambda room: room.free_slots == empty.free_slots - 1)
         assert room.free_blocks < empty.free_blocks
@@ -132,7 +133,7 @@ async def test_cancel_and_deadline_give_the_room_back(checkpoint: Path, tmp_path
         call.cancel()
         room = await replica.room(lambda room: room.free_slots == empty.free_slots)
         assert room.free_blocks == empty.free_blocks
-        expiring = replica.run(request("b", PROMPT, 4000), timeout=0.3)
+        expiring = replica.run(request("b", PROMPT, ENDLESS), timeout=0.3)
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await collect(expiring)
         assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
@@ -146,7 +147,7 @@ async def test_a_slow_reader_is_cut_off_and_stalls_nobody(checkpoint: Path, tmp_
         replica.connect(("grpc.http2.bdp_probe", 0)) as channel,  # else the client reads megabytes ahead
     ):
         stub = dispatch_pb2_grpc.DispatchServiceStub(channel)  # type: ignore[no-untyped-call]
-        slow = stub.Run(request("slow", PROMPT, 4000, logprobs=100))
+        slow = stub.Run(request("slow", PROMPT, ENDLESS, logprobs=100))
         tokens, _ = await replica.generate(request("quick", PROMPT, 200))
         assert len(tokens) == 200
         await replica.room(lambda room: room.accepted == 2 and room.free_slots == 8)
@@ -157,9 +158,10 @@ async def test_a_slow_reader_is_cut_off_and_stalls_nobody(checkpoint: Path, tmp_
 
 async def test_drain_finishes_what_runs_and_admits_nothing(checkpoint: Path, tmp_path: Path) -> None:
     async with Replica(manifest(checkpoint), tmp_path) as replica:
-        first = replica.run(request("first", PROMPT, 300))
+        first = replica.run(request("first", PROMPT, 1000))
         begin = await read(first, 1)
         answer = await replica.control.Drain(control_pb2.DrainRequest())
+        hit(answer.in_flight)
         assert answer.in_flight == 1
         assert not await replica.serving("")
         with pytest.raises(grpc.aio.AioRpcError, match="draining") as error:
@@ -167,18 +169,18 @@ async def test_drain_finishes_what_runs_and_admits_nothing(checkpoint: Path, tmp
         assert error.value.code() == grpc.StatusCode.UNAVAILABLE
         assert not (await replica.room(lambda room: True)).accepting
         tokens, finish = await collect(first)
-        assert len(begin + tokens) == 300
+        assert len(begin + tokens) == 1000
         assert finish.reason == inference_pb2.FINISH_REASON_LENGTH
 
 
 async def test_drain_aborts_at_its_grace(checkpoint: Path, tmp_path: Path) -> None:
     async with Replica(manifest(checkpoint), tmp_path) as replica:
-        call = replica.run(request("long", PROMPT, 4000))
+        call = replica.run(request("long", PROMPT, ENDLESS))
         await read(call, 1)
         await replica.control.Drain(control_pb2.DrainRequest(grace=Duration(nanos=1)))
         tokens, finish = await collect(call)
         assert finish.reason == inference_pb2.FINISH_REASON_ABORTED
-        assert len(tokens) < 4000
+        assert len(tokens) < ENDLESS
 
 
 async def test_sigterm_drains_and_exits(checkpoint: Path, tmp_path: Path) -> None:

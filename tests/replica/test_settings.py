@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+from tests.midstream import hit
 from tests.replica.harness import Replica, collect, manifest, read, request
 
 from vajra.control.v1 import control_pb2
@@ -84,7 +85,7 @@ async def test_a_batch_changes_under_running_sequences(checkpoint: Path, tmp_pat
         calls = [replica.run(message) for message in messages]
         begun = [await read(call, 10) for call in calls]
         await update(replica, 1, manifest(checkpoint, **chunks(2, 16))["spec"])
-        assert (await replica.room(lambda room: True)).free_slots == 0
+        hit((await replica.room(lambda room: True)).free_slots == 0)
         assert (await replica.status()).capacity.max_batch_size == 2
         late = replica.run(request("late", PROMPT, 40))
         rest = [await collect(call) for call in calls]
@@ -92,7 +93,7 @@ async def test_a_batch_changes_under_running_sequences(checkpoint: Path, tmp_pat
         assert not any(finish.preemptions or finish.failovers for _, finish in rest)
         tokens, finish = await collect(late)
         assert len(tokens) == 40
-        assert finish.ledger.blocked["slots"] > 0, "it had to wait until fewer than two ran"
+        hit(finish.ledger.blocked["slots"] > 0)  # it had to wait until fewer than two ran
         await replica.room(lambda room: room.free_slots == 2)
         long, finish = await replica.generate(request("long", PROMPT * 10, 1))
         assert list(finish.ledger.chunks) == [16, 16, 16, 12]
@@ -154,7 +155,7 @@ PAIRS = [
 
 async def test_schedulers_and_prioritizers_change_under_running_sequences(checkpoint: Path, tmp_path: Path) -> None:
     async with Replica(manifest(checkpoint, **chunks(8, 64)), tmp_path) as replica:
-        messages = [request(f"{i}", PROMPT * (20 * i + 1), 300, seed=i) for i in range(6)]
+        messages = [request(f"{i}", PROMPT * (20 * i + 1), 900, seed=i) for i in range(6)]
         undisturbed = [tokens for tokens, _ in await asyncio.gather(*(replica.generate(m) for m in messages))]
         calls = [replica.run(message) for message in messages]
         begun = [await read(call, 5) for call in calls]
@@ -166,6 +167,7 @@ async def test_schedulers_and_prioritizers_change_under_running_sequences(checkp
             late = await replica.generate(request(f"late {generation}", PROMPT, 4, seed=generation))
             assert len(late[0]) == 4
             begun = [tokens + await read(call, 10) for tokens, call in zip(begun, calls, strict=True)]
+        hit((await replica.status()).running)
         rest = [await collect(call) for call in calls]
         assert [begin + tokens for begin, (tokens, _) in zip(begun, rest, strict=True)] == undisturbed
 

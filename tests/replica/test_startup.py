@@ -9,14 +9,14 @@ import pytest
 from tests.models.checkpoints import make_checkpoint
 from tests.models.hub_server import TOKEN, serve_hub
 from tests.prediction.profiles import profile
-from tests.replica.harness import Replica, manifest, request
+from tests.replica.harness import MAX_MODEL_LEN, Replica, manifest, request
 
 from vajra.control.v1 import control_pb2
 
 
 async def test_a_download_shows_in_the_status_as_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_checkpoint(
-        tmp_path / "repo", "llama", vocab_size=60_000, tie_word_embeddings=True, max_position_embeddings=4096
+        tmp_path / "repo", "llama", vocab_size=60_000, tie_word_embeddings=True, max_position_embeddings=MAX_MODEL_LEN
     )
     size = (folder / "model.safetensors").stat().st_size
     with serve_hub(folder) as hub:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from tests.midstream import hit
 from tests.replica.harness import Replica, collect, manifest, read, request
 
 from vajra.replica.worker_exit import describe_exit
@@ -62,6 +63,7 @@ async def test_weights_that_are_truncated_under_a_worker_are_named_and_packed_ag
         cut(tmp_path / "cache")
         tokens, finish = await collect(call)
         assert begin + tokens == undisturbed
+        hit(finish.failovers)
         assert finish.failovers == 1
         cut(tmp_path / "cache")
         with pytest.raises(

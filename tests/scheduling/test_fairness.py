@@ -69,7 +69,7 @@ class Load:
         self.service[tenant] = self.service.get(tenant, 0.0) + price
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     many=st.integers(1, 20),
     prompts=st.tuples(st.integers(1, 60), st.integers(1, 60)),

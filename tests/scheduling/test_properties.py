@@ -232,7 +232,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.scheduler.check_integrity()
 
 
-SchedulerMachine.TestCase.settings = settings(max_examples=120, stateful_step_count=60, deadline=None)
+SchedulerMachine.TestCase.settings = settings(max_examples=120, stateful_step_count=60)
 TestScheduler = SchedulerMachine.TestCase
 
 

@@ -213,5 +213,5 @@ class QueueMachine(RuleBasedStateMachine):
         assert not self.waiting
 
 
-QueueMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+QueueMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40)
 TestQueue = QueueMachine.TestCase

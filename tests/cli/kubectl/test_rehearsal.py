@@ -52,7 +52,7 @@ def played(before: dict[int, str], course: Rehearsal) -> dict[int, str]:
 
 
 @given(before=FIELDS, after=FIELDS, parallel=st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_it_ends_where_the_operator_ends(before: dict[str, Any], after: dict[str, Any], parallel: bool) -> None:
     make = parallel_spec if parallel else minimal_spec
     cluster = Cluster(make(**before))

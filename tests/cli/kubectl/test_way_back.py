@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from tests.config.strategies import manifests
 
 from vajra.cli.errors import CommandError
@@ -43,7 +43,7 @@ def kept(*specs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 @given(manifests(), manifests())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 def test_it_leads_to_the_very_revision_and_keeps_live_settings(old: dict[str, Any], new: dict[str, Any]) -> None:
     before, now = read(old["spec"]).spec, read(new["spec"]).spec
     assume(revision_of(before) != revision_of(now))

@@ -265,5 +265,5 @@ class World(RuleBasedStateMachine):
         assert cluster.plan() == Plan(cluster.status, (), None), "at rest there is nothing to do and nothing to write"
 
 
-World.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+World.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 TestWorld = World.TestCase

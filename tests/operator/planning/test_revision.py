@@ -54,7 +54,7 @@ def test_a_spec_keeps_its_name_for_ever(spec: dict[str, Any], name: str) -> None
     assert revision_of(read(spec)).name == name
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(manifests(), manifests())
 def test_the_name_tells_whether_pods_would_differ(one: dict[str, Any], other: dict[str, Any]) -> None:
     """A spec with the live settings of another has its own name; any change of class Recreate gives another."""

@@ -29,7 +29,7 @@ def gateway_revisions(cluster: Cluster) -> set[str]:
 
 
 @given(work=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=3, max_size=3))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_scale_down_takes_the_replicas_with_the_least_work(work: list[tuple[int, int]]) -> None:
     cluster = settled(replicas=3)
     for index, (running, waiting) in enumerate(work):
@@ -143,7 +143,7 @@ def test_an_evicted_replica_is_replaced_at_once_where_there_is_room(surge: int) 
 
 
 @given(order=st.permutations([f"llama-{replica}-{pod}" for replica in range(3) for pod in range(2)]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_where_there_is_room_for_one_replica_and_a_half_one_serves(order: list[str]) -> None:
     cluster = Cluster(parallel_spec(replicas=3), room=3)
     cluster.carry_out(cluster.plan())
