@@ -15,6 +15,7 @@ def test_every_wait_is_told_with_its_reason() -> None:
         blocked={"budget": 6},
         ahead=(Ahead("a", 3), Ahead("b", 2), Ahead("", 1)),
         chunks=(64, 36),
+        pauses=2,
         preemptions=1,
         worker_losses=2,
         predicted_prefill_seconds=1.5,
@@ -27,7 +28,7 @@ def test_every_wait_is_told_with_its_reason() -> None:
         "went to replica 2, waited 1.2 s in the queue, then 500 ms for its first batch; "
         "6 batches went without it behind a (3), b (2) and others (1) for want of room in a batch; "
         "prefill of 100 tokens took 2.0 s in 2 chunks, 1.5 s predicted; first token 500 ms late; "
-        "computed again 1 time for want of memory; lost 2 workers"
+        "sat out batches 2 times after it had begun; computed again 1 time for want of memory; lost 2 workers"
     )
 
 

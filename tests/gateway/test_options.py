@@ -56,6 +56,7 @@ LAST = dispatch_pb2.RunFinish(
         batches=3,
         chunks=[2, 1],
         blocked={"budget": 5},
+        pauses=4,
         discarded=1,
         ahead=[
             dispatch_pb2.Ahead(sequence_id="other/0.1", batches=2),
@@ -73,6 +74,7 @@ STAY = {
     "ahead": (Ahead("other", 3), Ahead("", 7)),
     "chunks": (2, 1),
     "batches": 3,
+    "pauses": 4,
     "preemptions": 1,
     "worker_losses": 2,
     "discarded": 1,

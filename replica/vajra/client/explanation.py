@@ -32,6 +32,8 @@ def _parts(stay: Stay) -> Iterator[str]:
     slack = stay.slack_seconds_at_first_token
     if slack is not None:
         yield f"first token {_seconds(abs(slack))} {'late' if slack < 0 else 'in time'}"
+    if stay.pauses:
+        yield f"sat out batches {_count(stay.pauses, 'time', 'times')} after it had begun"
     if stay.preemptions:
         yield f"computed again {_count(stay.preemptions, 'time', 'times')} for want of memory"
     if stay.worker_losses:

@@ -34,6 +34,7 @@ class Stay:
     ahead: tuple[Ahead, ...] = ()
     chunks: tuple[int, ...] = ()
     batches: int = 0
+    pauses: int = 0
     preemptions: int = 0
     worker_losses: int = 0
     discarded: int = 0
@@ -53,6 +54,7 @@ class Stay:
             ahead=ahead_of((ahead.sequence_id, ahead.batches) for ahead in ledger.ahead),
             chunks=tuple(ledger.chunks),
             batches=ledger.batches,
+            pauses=ledger.pauses,
             preemptions=finish.preemptions,
             worker_losses=finish.failovers,
             discarded=ledger.discarded,

@@ -57,6 +57,7 @@ class Running:
                 batches=ledger.batches,
                 chunks=ledger.chunks,
                 blocked={reason.value: count for reason, count in ledger.blocked.items()},
+                pauses=ledger.pauses,
                 discarded=ledger.discarded,
                 predicted_prefill_seconds=ledger.predicted_prefill,
                 slack_seconds_at_first_token=ledger.slack,

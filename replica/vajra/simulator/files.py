@@ -86,6 +86,7 @@ def ledger(running: Running) -> dict[str, Any]:
         "ahead": [{"request_id": name, "times": times} for name, times in book.ahead.most(_MOST_NAMED)],
         "chunks": book.chunks,
         "batches": book.batches,
+        "pauses": book.pauses,
         "preemptions": book.preemptions,
         "worker_losses": book.failovers,
         "discarded": book.discarded,

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from vajra.inference.v1 import inference_pb2 as vajra_dot_inference_dot_v1_dot_inference__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n vajra/dispatch/v1/dispatch.proto\x12\x11vajra.dispatch.v1\x1a\"vajra/inference/v1/inference.proto\"\x93\x03\n\nRunRequest\x12\x13\n\x0bsequence_id\x18\x01 \x01(\t\x12\x11\n\ttoken_ids\x18\x02 \x03(\r\x12\x19\n\x11num_prompt_tokens\x18\x03 \x01(\r\x12\x34\n\x08sampling\x18\x04 \x01(\x0b\x32\".vajra.inference.v1.SamplingParams\x12\x34\n\x08stopping\x18\x05 \x01(\x0b\x32\".vajra.inference.v1.StoppingParams\x12\x15\n\x08logprobs\x18\x06 \x01(\rH\x00\x88\x01\x01\x12\x13\n\x0b\x61ge_seconds\x18\x07 \x01(\x01\x12 \n\x13ttft_target_seconds\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x15\n\rmerge_seconds\x18\t \x01(\x01\x12\x0e\n\x06ledger\x18\n \x01(\x08\x12\x0e\n\x06tenant\x18\x0b \x01(\t\x12\x1a\n\rtenant_weight\x18\x0c \x01(\x01H\x02\x88\x01\x01\x42\x0b\n\t_logprobsB\x16\n\x14_ttft_target_secondsB\x10\n\x0e_tenant_weight\"\xb0\x01\n\x0bRunResponse\x12\x11\n\ttoken_ids\x18\x01 \x03(\r\x12\x32\n\x08logprobs\x18\x02 \x03(\x0b\x32 .vajra.inference.v1.TokenLogprob\x12,\n\x06\x66inish\x18\x03 \x01(\x0b\x32\x1c.vajra.dispatch.v1.RunFinish\x12,\n\x06so_far\x18\x04 \x01(\x0b\x32\x1c.vajra.dispatch.v1.RunFinish\"\xee\x01\n\tRunFinish\x12\x30\n\x06reason\x18\x01 \x01(\x0e\x32 .vajra.inference.v1.FinishReason\x12\x1a\n\rstop_token_id\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x15\n\rqueue_seconds\x18\x03 \x01(\x01\x12\x17\n\x0fprefill_seconds\x18\x04 \x01(\x01\x12\x13\n\x0bpreemptions\x18\x05 \x01(\r\x12\x11\n\tfailovers\x18\x06 \x01(\r\x12)\n\x06ledger\x18\x07 \x01(\x0b\x32\x19.vajra.dispatch.v1.LedgerB\x10\n\x0e_stop_token_id\"\xe0\x02\n\x06Ledger\x12\x0f\n\x07\x62\x61tches\x18\x01 \x01(\r\x12\x0e\n\x06\x63hunks\x18\x02 \x03(\r\x12\x37\n\x07\x62locked\x18\x03 \x03(\x0b\x32&.vajra.dispatch.v1.Ledger.BlockedEntry\x12\x11\n\tdiscarded\x18\x04 \x01(\r\x12\'\n\x05\x61head\x18\x05 \x03(\x0b\x32\x18.vajra.dispatch.v1.Ahead\x12&\n\x19predicted_prefill_seconds\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12)\n\x1cslack_seconds_at_first_token\x18\x07 \x01(\x01H\x01\x88\x01\x01\x1a.\n\x0c\x42lockedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\x42\x1c\n\x1a_predicted_prefill_secondsB\x1f\n\x1d_slack_seconds_at_first_token\"-\n\x05\x41head\x12\x13\n\x0bsequence_id\x18\x01 \x01(\t\x12\x0f\n\x07\x62\x61tches\x18\x02 \x01(\r\"\x12\n\x10WatchRoomRequest\"\xb5\x01\n\x11WatchRoomResponse\x12\x12\n\nfree_slots\x18\x01 \x01(\r\x12\x13\n\x0b\x66ree_blocks\x18\x02 \x01(\x04\x12\x12\n\nblock_size\x18\x03 \x01(\r\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x04 \x01(\x04\x12\x11\n\taccepting\x18\x05 \x01(\x08\x12\x13\n\x0b\x66ingerprint\x18\x06 \x01(\t\x12\x15\n\rprefill_times\x18\x07 \x01(\t\x12\x12\n\ntime_scale\x18\x08 \x01(\x01\"\x18\n\x16GetPrefillTimesRequest\"Q\n\x17GetPrefillTimesResponse\x12\x15\n\rprefill_times\x18\x01 \x01(\t\x12\x0e\n\x06stride\x18\x02 \x01(\r\x12\x0f\n\x07seconds\x18\x03 \x03(\x01\x32\x9d\x02\n\x0f\x44ispatchService\x12\x46\n\x03Run\x12\x1d.vajra.dispatch.v1.RunRequest\x1a\x1e.vajra.dispatch.v1.RunResponse0\x01\x12X\n\tWatchRoom\x12#.vajra.dispatch.v1.WatchRoomRequest\x1a$.vajra.dispatch.v1.WatchRoomResponse0\x01\x12h\n\x0fGetPrefillTimes\x12).vajra.dispatch.v1.GetPrefillTimesRequest\x1a*.vajra.dispatch.v1.GetPrefillTimesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n vajra/dispatch/v1/dispatch.proto\x12\x11vajra.dispatch.v1\x1a\"vajra/inference/v1/inference.proto\"\x93\x03\n\nRunRequest\x12\x13\n\x0bsequence_id\x18\x01 \x01(\t\x12\x11\n\ttoken_ids\x18\x02 \x03(\r\x12\x19\n\x11num_prompt_tokens\x18\x03 \x01(\r\x12\x34\n\x08sampling\x18\x04 \x01(\x0b\x32\".vajra.inference.v1.SamplingParams\x12\x34\n\x08stopping\x18\x05 \x01(\x0b\x32\".vajra.inference.v1.StoppingParams\x12\x15\n\x08logprobs\x18\x06 \x01(\rH\x00\x88\x01\x01\x12\x13\n\x0b\x61ge_seconds\x18\x07 \x01(\x01\x12 \n\x13ttft_target_seconds\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x15\n\rmerge_seconds\x18\t \x01(\x01\x12\x0e\n\x06ledger\x18\n \x01(\x08\x12\x0e\n\x06tenant\x18\x0b \x01(\t\x12\x1a\n\rtenant_weight\x18\x0c \x01(\x01H\x02\x88\x01\x01\x42\x0b\n\t_logprobsB\x16\n\x14_ttft_target_secondsB\x10\n\x0e_tenant_weight\"\xb0\x01\n\x0bRunResponse\x12\x11\n\ttoken_ids\x18\x01 \x03(\r\x12\x32\n\x08logprobs\x18\x02 \x03(\x0b\x32 .vajra.inference.v1.TokenLogprob\x12,\n\x06\x66inish\x18\x03 \x01(\x0b\x32\x1c.vajra.dispatch.v1.RunFinish\x12,\n\x06so_far\x18\x04 \x01(\x0b\x32\x1c.vajra.dispatch.v1.RunFinish\"\xee\x01\n\tRunFinish\x12\x30\n\x06reason\x18\x01 \x01(\x0e\x32 .vajra.inference.v1.FinishReason\x12\x1a\n\rstop_token_id\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x15\n\rqueue_seconds\x18\x03 \x01(\x01\x12\x17\n\x0fprefill_seconds\x18\x04 \x01(\x01\x12\x13\n\x0bpreemptions\x18\x05 \x01(\r\x12\x11\n\tfailovers\x18\x06 \x01(\r\x12)\n\x06ledger\x18\x07 \x01(\x0b\x32\x19.vajra.dispatch.v1.LedgerB\x10\n\x0e_stop_token_id\"\xf0\x02\n\x06Ledger\x12\x0f\n\x07\x62\x61tches\x18\x01 \x01(\r\x12\x0e\n\x06\x63hunks\x18\x02 \x03(\r\x12\x37\n\x07\x62locked\x18\x03 \x03(\x0b\x32&.vajra.dispatch.v1.Ledger.BlockedEntry\x12\x11\n\tdiscarded\x18\x04 \x01(\r\x12\'\n\x05\x61head\x18\x05 \x03(\x0b\x32\x18.vajra.dispatch.v1.Ahead\x12&\n\x19predicted_prefill_seconds\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12)\n\x1cslack_seconds_at_first_token\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12\x0e\n\x06pauses\x18\x08 \x01(\r\x1a.\n\x0c\x42lockedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\x42\x1c\n\x1a_predicted_prefill_secondsB\x1f\n\x1d_slack_seconds_at_first_token\"-\n\x05\x41head\x12\x13\n\x0bsequence_id\x18\x01 \x01(\t\x12\x0f\n\x07\x62\x61tches\x18\x02 \x01(\r\"\x12\n\x10WatchRoomRequest\"\xb5\x01\n\x11WatchRoomResponse\x12\x12\n\nfree_slots\x18\x01 \x01(\r\x12\x13\n\x0b\x66ree_blocks\x18\x02 \x01(\x04\x12\x12\n\nblock_size\x18\x03 \x01(\r\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x04 \x01(\x04\x12\x11\n\taccepting\x18\x05 \x01(\x08\x12\x13\n\x0b\x66ingerprint\x18\x06 \x01(\t\x12\x15\n\rprefill_times\x18\x07 \x01(\t\x12\x12\n\ntime_scale\x18\x08 \x01(\x01\"\x18\n\x16GetPrefillTimesRequest\"Q\n\x17GetPrefillTimesResponse\x12\x15\n\rprefill_times\x18\x01 \x01(\t\x12\x0e\n\x06stride\x18\x02 \x01(\r\x12\x0f\n\x07seconds\x18\x03 \x03(\x01\x32\x9d\x02\n\x0f\x44ispatchService\x12\x46\n\x03Run\x12\x1d.vajra.dispatch.v1.RunRequest\x1a\x1e.vajra.dispatch.v1.RunResponse0\x01\x12X\n\tWatchRoom\x12#.vajra.dispatch.v1.WatchRoomRequest\x1a$.vajra.dispatch.v1.WatchRoomResponse0\x01\x12h\n\x0fGetPrefillTimes\x12).vajra.dispatch.v1.GetPrefillTimesRequest\x1a*.vajra.dispatch.v1.GetPrefillTimesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,19 +41,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNFINISH']._serialized_start=677
   _globals['_RUNFINISH']._serialized_end=915
   _globals['_LEDGER']._serialized_start=918
-  _globals['_LEDGER']._serialized_end=1270
-  _globals['_LEDGER_BLOCKEDENTRY']._serialized_start=1161
-  _globals['_LEDGER_BLOCKEDENTRY']._serialized_end=1207
-  _globals['_AHEAD']._serialized_start=1272
-  _globals['_AHEAD']._serialized_end=1317
-  _globals['_WATCHROOMREQUEST']._serialized_start=1319
-  _globals['_WATCHROOMREQUEST']._serialized_end=1337
-  _globals['_WATCHROOMRESPONSE']._serialized_start=1340
-  _globals['_WATCHROOMRESPONSE']._serialized_end=1521
-  _globals['_GETPREFILLTIMESREQUEST']._serialized_start=1523
-  _globals['_GETPREFILLTIMESREQUEST']._serialized_end=1547
-  _globals['_GETPREFILLTIMESRESPONSE']._serialized_start=1549
-  _globals['_GETPREFILLTIMESRESPONSE']._serialized_end=1630
-  _globals['_DISPATCHSERVICE']._serialized_start=1633
-  _globals['_DISPATCHSERVICE']._serialized_end=1918
+  _globals['_LEDGER']._serialized_end=1286
+  _globals['_LEDGER_BLOCKEDENTRY']._serialized_start=1177
+  _globals['_LEDGER_BLOCKEDENTRY']._serialized_end=1223
+  _globals['_AHEAD']._serialized_start=1288
+  _globals['_AHEAD']._serialized_end=1333
+  _globals['_WATCHROOMREQUEST']._serialized_start=1335
+  _globals['_WATCHROOMREQUEST']._serialized_end=1353
+  _globals['_WATCHROOMRESPONSE']._serialized_start=1356
+  _globals['_WATCHROOMRESPONSE']._serialized_end=1537
+  _globals['_GETPREFILLTIMESREQUEST']._serialized_start=1539
+  _globals['_GETPREFILLTIMESREQUEST']._serialized_end=1563
+  _globals['_GETPREFILLTIMESRESPONSE']._serialized_start=1565
+  _globals['_GETPREFILLTIMESRESPONSE']._serialized_end=1646
+  _globals['_DISPATCHSERVICE']._serialized_start=1649
+  _globals['_DISPATCHSERVICE']._serialized_end=1934
 # @@protoc_insertion_point(module_scope)

@@ -66,7 +66,7 @@ class RunFinish(_message.Message):
     def __init__(self, reason: _Optional[_Union[_inference_pb2.FinishReason, str]] = ..., stop_token_id: _Optional[int] = ..., queue_seconds: _Optional[float] = ..., prefill_seconds: _Optional[float] = ..., preemptions: _Optional[int] = ..., failovers: _Optional[int] = ..., ledger: _Optional[_Union[Ledger, _Mapping]] = ...) -> None: ...
 
 class Ledger(_message.Message):
-    __slots__ = ("batches", "chunks", "blocked", "discarded", "ahead", "predicted_prefill_seconds", "slack_seconds_at_first_token")
+    __slots__ = ("batches", "chunks", "blocked", "discarded", "ahead", "predicted_prefill_seconds", "slack_seconds_at_first_token", "pauses")
     class BlockedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -81,6 +81,7 @@ class Ledger(_message.Message):
     AHEAD_FIELD_NUMBER: _ClassVar[int]
     PREDICTED_PREFILL_SECONDS_FIELD_NUMBER: _ClassVar[int]
     SLACK_SECONDS_AT_FIRST_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    PAUSES_FIELD_NUMBER: _ClassVar[int]
     batches: int
     chunks: _containers.RepeatedScalarFieldContainer[int]
     blocked: _containers.ScalarMap[str, int]
@@ -88,7 +89,8 @@ class Ledger(_message.Message):
     ahead: _containers.RepeatedCompositeFieldContainer[Ahead]
     predicted_prefill_seconds: float
     slack_seconds_at_first_token: float
-    def __init__(self, batches: _Optional[int] = ..., chunks: _Optional[_Iterable[int]] = ..., blocked: _Optional[_Mapping[str, int]] = ..., discarded: _Optional[int] = ..., ahead: _Optional[_Iterable[_Union[Ahead, _Mapping]]] = ..., predicted_prefill_seconds: _Optional[float] = ..., slack_seconds_at_first_token: _Optional[float] = ...) -> None: ...
+    pauses: int
+    def __init__(self, batches: _Optional[int] = ..., chunks: _Optional[_Iterable[int]] = ..., blocked: _Optional[_Mapping[str, int]] = ..., discarded: _Optional[int] = ..., ahead: _Optional[_Iterable[_Union[Ahead, _Mapping]]] = ..., predicted_prefill_seconds: _Optional[float] = ..., slack_seconds_at_first_token: _Optional[float] = ..., pauses: _Optional[int] = ...) -> None: ...
 
 class Ahead(_message.Message):
     __slots__ = ("sequence_id", "batches")

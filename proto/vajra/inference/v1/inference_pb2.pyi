@@ -171,7 +171,7 @@ class Ledger(_message.Message):
     def __init__(self, stays: _Optional[_Iterable[_Union[Stay, _Mapping]]] = ...) -> None: ...
 
 class Stay(_message.Message):
-    __slots__ = ("queue_seconds", "queue_blocked", "queue_ahead", "wait_seconds", "prefill_seconds", "blocked", "ahead", "chunks", "batches", "preemptions", "worker_losses", "discarded", "predicted_prefill_seconds", "slack_seconds_at_first_token", "partial")
+    __slots__ = ("queue_seconds", "queue_blocked", "queue_ahead", "wait_seconds", "prefill_seconds", "blocked", "ahead", "chunks", "batches", "preemptions", "worker_losses", "discarded", "predicted_prefill_seconds", "slack_seconds_at_first_token", "partial", "pauses")
     class QueueBlockedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -201,6 +201,7 @@ class Stay(_message.Message):
     PREDICTED_PREFILL_SECONDS_FIELD_NUMBER: _ClassVar[int]
     SLACK_SECONDS_AT_FIRST_TOKEN_FIELD_NUMBER: _ClassVar[int]
     PARTIAL_FIELD_NUMBER: _ClassVar[int]
+    PAUSES_FIELD_NUMBER: _ClassVar[int]
     queue_seconds: float
     queue_blocked: _containers.ScalarMap[str, int]
     queue_ahead: _containers.RepeatedCompositeFieldContainer[Ahead]
@@ -216,7 +217,8 @@ class Stay(_message.Message):
     predicted_prefill_seconds: float
     slack_seconds_at_first_token: float
     partial: bool
-    def __init__(self, queue_seconds: _Optional[float] = ..., queue_blocked: _Optional[_Mapping[str, int]] = ..., queue_ahead: _Optional[_Iterable[_Union[Ahead, _Mapping]]] = ..., wait_seconds: _Optional[float] = ..., prefill_seconds: _Optional[float] = ..., blocked: _Optional[_Mapping[str, int]] = ..., ahead: _Optional[_Iterable[_Union[Ahead, _Mapping]]] = ..., chunks: _Optional[_Iterable[int]] = ..., batches: _Optional[int] = ..., preemptions: _Optional[int] = ..., worker_losses: _Optional[int] = ..., discarded: _Optional[int] = ..., predicted_prefill_seconds: _Optional[float] = ..., slack_seconds_at_first_token: _Optional[float] = ..., partial: _Optional[bool] = ...) -> None: ...
+    pauses: int
+    def __init__(self, queue_seconds: _Optional[float] = ..., queue_blocked: _Optional[_Mapping[str, int]] = ..., queue_ahead: _Optional[_Iterable[_Union[Ahead, _Mapping]]] = ..., wait_seconds: _Optional[float] = ..., prefill_seconds: _Optional[float] = ..., blocked: _Optional[_Mapping[str, int]] = ..., ahead: _Optional[_Iterable[_Union[Ahead, _Mapping]]] = ..., chunks: _Optional[_Iterable[int]] = ..., batches: _Optional[int] = ..., preemptions: _Optional[int] = ..., worker_losses: _Optional[int] = ..., discarded: _Optional[int] = ..., predicted_prefill_seconds: _Optional[float] = ..., slack_seconds_at_first_token: _Optional[float] = ..., partial: _Optional[bool] = ..., pauses: _Optional[int] = ...) -> None: ...
 
 class Ahead(_message.Message):
     __slots__ = ("request_id", "times")
