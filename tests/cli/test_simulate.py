@@ -80,7 +80,7 @@ def test_every_policy_runs(tmp_path: Path) -> None:
         (["--search"], "a search needs an objective: --slo ttft:p90:2.0"),
         (["--slo", "speed:p1:1"], "--slo: 'speed:p1:1' is not an objective"),
         (["--keep", "ledgers"], "--keep needs --output-dir"),
-        (["--model", "meta-llama/Llama-3.1-70B-Instruct"], "does not fit into 1 devices"),
+        (["--model", "meta-llama/Llama-3.1-70B-Instruct"], "does not fit into one device"),
         (["--scheduler", "SpaceSharing"], "LRS with scheduler SpaceSharing"),
         (["-f", "x.yaml", "--tensor", "2"], "with -f the manifest says model, layout"),
     ],

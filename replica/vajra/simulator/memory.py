@@ -35,9 +35,9 @@ def kv_blocks(
     needed = -(-max_model_len // block_size)
     blocks = min(int(free // block_bytes), max_batch_size * needed)
     if blocks < needed:
-        gib = 1 << 30
+        gib, devices = 1 << 30, "one device" if ranks == 1 else f"{ranks} devices"
         raise SimulationError(
-            f"one sequence of {max_model_len} tokens does not fit into {ranks} devices: of each one's "
+            f"one sequence of {max_model_len} tokens does not fit into {devices}: of each one's "
             f"{memory_bytes / gib:.0f} GiB x {utilization:g} weights take {weights / gib:.1f}, activations and runtime "
             f"{(activations + _RUNTIME_BYTES) / gib:.1f}, which leaves KV blocks for {max(0, blocks) * block_size} "
             "tokens. Use more tensor or pipeline ranks, or lower maxModelLen"

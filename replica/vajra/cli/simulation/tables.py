@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from vajra.cli.words import count
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -35,8 +37,8 @@ def print_report(found: Mapping[str, Any], console: Console) -> None:
         f"devices busy {shares['busy']:.0%}, KV blocks in use {shares['kv']:.0%}, "
         f"{found['restarts']:.0f} memory preemptions; {found['steps']} steps in {found['wall_seconds']:.1f} s"
     )
-    for reason, count in requests["refused"].items():
-        console.print(f"[red]{count} refused:[/red] {reason}", highlight=False)
+    for reason, refused in requests["refused"].items():
+        console.print(f"[red]{refused} refused:[/red] {reason}", highlight=False)
     if found["targets"]["given"]:
         targets = found["targets"]
         console.print(f"{targets['met']} of {targets['given']} first tokens were in time for their deadlines")
@@ -81,8 +83,7 @@ def print_search(found: Mapping[str, Any], console: Console) -> None:
         console.print(note, highlight=False)
     if best is not None:
         console.print(
-            f"cheapest: {best['replicas']} replicas of tensor {best['tensor']} x pipeline {best['pipeline']}, "
-            f"{best['devices']} devices",
+            f"cheapest: {_layout(best)}, {count(best['devices'], 'device')}",
             highlight=False,
         )
     if found["highest_rate"] is not None:
@@ -108,15 +109,16 @@ def print_rates(found: Mapping[str, Any], console: Console) -> None:
 
 
 def _print_setup(setup: Mapping[str, Any], console: Console) -> None:
-    layout = (
-        "" if setup["replicas"] is None else f"{setup['replicas']} replicas of tensor {setup['tensor']} x pipeline "
-    )
-    layout = f"{layout}{setup['pipeline']}, " if layout else ""
+    layout = "" if setup["replicas"] is None else f"{_layout(setup)}, "
     console.print(
         f"simulated, times from: {setup['times']}\n{layout}{setup['scheduler']}, {setup['prioritizer']}, KV cache of "
         f"{setup['kv_tokens']} tokens per replica",
         highlight=False,
     )
+
+
+def _layout(of: Mapping[str, Any]) -> str:
+    return f"{count(of['replicas'], 'replica')} of tensor {of['tensor']} x pipeline {of['pipeline']}"
 
 
 def _cells(summary: Mapping[str, float | None]) -> Sequence[str]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from vajra.cli.kubectl.texts.table import table
 from vajra.cli.kubectl.views.change import CREATE, NONE, REFUSED, ChangeView
 from vajra.cli.kubectl.views.rehearsal import Act, Rehearsal, Span
-from vajra.cli.kubectl.words import count
+from vajra.cli.words import count
 from vajra.config import Change
 
 _MOST_ACTS: Final = 16

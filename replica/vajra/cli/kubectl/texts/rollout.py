@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from vajra.cli.kubectl.texts.table import age, table
 from vajra.cli.kubectl.views.rollout import ReplicaRevision, RevisionView, RolloutView
-from vajra.cli.kubectl.words import count
+from vajra.cli.words import count
 
 
 def rollout_text(view: RolloutView) -> str:

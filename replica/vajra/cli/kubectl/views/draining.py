@@ -8,7 +8,7 @@ from typing import Any
 
 from vajra.cli.errors import USAGE, CommandError
 from vajra.cli.kubectl.views.pods import replicas
-from vajra.cli.kubectl.words import count
+from vajra.cli.words import count
 from vajra.operator.model import Manifest
 from vajra.operator.planning import names
 

@@ -1,4 +1,4 @@
-"""Words that several views and texts use."""
+"""Words that several commands use."""
 
 
 def count(number: int, noun: str) -> str:
