@@ -136,6 +136,15 @@ def test_steps_weigh_the_operators_tables() -> None:
     assert max(errors) < 0.12
 
 
+def test_scatter_makes_no_step_shorter() -> None:
+    """Steps that scatter by 20 % about the tables: predictions are neither short nor long of them."""
+    t = replace(tables(), constant=0.0)
+    rng = random.Random(4)
+    found = weighed(t, [Step(s, predicted(t, s) * rng.gauss(1, 0.2)) for s in shapes(1500, 5)])
+    ratios = [predicted(found, s) / predicted(t, s) for s in shapes(200, 6)]
+    assert sum(ratios) / len(ratios) == pytest.approx(1, abs=0.02)
+
+
 def test_a_part_that_no_step_has_follows_the_others() -> None:
     """The machine was slower during the steps than during the operators, and no step had decodes."""
     t = tables()

@@ -13,12 +13,14 @@ import pytest
 from tests.engine.models import LLAMA, QWEN3, RandomWeights, int8
 from tests.prediction.profiles import IDENTITY, profile
 
-from vajra.engine import BatchPlan, Engine, EngineOptions, PlanItem, SamplingParams, create_engine
+from vajra.engine import BatchPlan, Engine, EngineOptions, PlanItem, SamplingParams, create_engine, isa
 from vajra.models.spec import ModelSpec
 from vajra.prediction import FittedPredictor, Profile, ProfileError
 from vajra.prediction.measurements import find_model_folder, read_identity, read_measurements
 from vajra.profiler import Preset, cached, cached_or_measured, folder_of, identity_of
+from vajra.profiler.calm import Calm
 from vajra.profiler.measuring import measure
+from vajra.profiler.operators import Operators
 
 OPTIONS = EngineOptions(
     num_blocks=96, block_size=16, max_model_len=256, max_batch_size=8, max_batch_tokens=64, num_threads=1
@@ -80,6 +82,22 @@ def test_an_engine_is_measured_into_a_profile(spec: ModelSpec, tmp_path: Path) -
     batch = FittedPredictor(found).batch()
     batch.add_decodes(4, 100)
     assert 0 < batch.seconds < 1
+
+
+@pytest.mark.parametrize(("kv_blocks", "tokens"), [(2 * 96, 2 * 96 * 16), (1, 256), (1 << 20, (256 << 20) // 256)])
+def test_calls_pass_as_many_pages_as_the_engine_has(kv_blocks: int, tokens: int) -> None:
+    """Up to 256 MiB, so that caches do not hold what steps read from memory; at least what one sequence takes."""
+    operators = Operators(
+        replace(LLAMA, dtype="float32"),
+        isa=isa(),
+        threads=1,
+        block_size=16,
+        max_context=256,
+        kv_blocks=kv_blocks,
+        fewest=1,
+        calm=Calm(0.0, 1),
+    )
+    assert operators.max_kv_tokens == tokens
 
 
 def test_an_interrupted_measurement_goes_on(engine: Engine, tmp_path: Path) -> None:

@@ -147,23 +147,28 @@ def weighed(tables: Tables, steps: Sequence[Step]) -> Tables:
     anew each time and within a step does not; every other table has one. Least squares of relative errors within
     bounds, with a pull to the factor that all tables have in common, by which the machine was slower during the steps
     than during the operators. The more the steps scatter, the stronger it is: ridge regression, whose pull is the ratio
-    of the errors' variance to the factors'. Steps that fit badly count less, those six times worse than the median
-    nothing: what the machine disturbed does not draw the others.
+    of the errors' variance to the factors'. Errors are relative to the predictions: relative to the measured times,
+    those of slow steps would look small, and factors come out low by the errors' variance. Steps that fit badly count
+    less, those six times worse than the median nothing: what the machine disturbed does not draw the others.
     """
     knots = [n for n in _TOKEN_KNOTS if n <= max(s.shape.num_tokens for s in steps)]
     rows = []
     for step in steps:
         tokens, *others = parts(tables, step.shape)
-        blended = [tokens * share for share in _blend(knots, step.shape.num_tokens)]
-        rows.append([part / step.seconds for part in (*blended, *others)])
-    common = max(_LOWEST, min(_HIGHEST, 1 / statistics.median(sum(row) for row in rows)))
+        rows.append([*(tokens * share for share in _blend(knots, step.shape.num_tokens)), *others])
+    times = [step.seconds for step in steps]
+    common = statistics.median(t / sum(row) for t, row in zip(times, rows, strict=True))
+    common = max(_LOWEST, min(_HIGHEST, common))
     factors = [common] * len(rows[0])
     for _ in range(15):
-        errors = [abs(sum(f * v for f, v in zip(factors, row, strict=True)) - 1) for row in rows]
+        guesses = [sum(f * v for f, v in zip(factors, row, strict=True)) for row in rows]
+        errors = [abs(t / guess - 1) for t, guess in zip(times, guesses, strict=True)]
         middle = max(1e-5, statistics.median(errors))
-        weights = [max(0.0, 1 - (e / (6 * middle)) ** 2) ** 2 for e in errors]
+        weights = [
+            (max(0.0, 1 - (e / (6 * middle)) ** 2) / guess) ** 2 for e, guess in zip(errors, guesses, strict=True)
+        ]
         pull = (1.48 * middle / _SPREAD) ** 2  # 1.48: a normal standard deviation over the median of its errors
-        factors = _bounded_least_squares(rows, weights, factors, pull, common)
+        factors = _bounded_least_squares(rows, times, weights, factors, pull, common)
     of_tokens, (of_rows, of_decode, of_prefill) = factors[: len(knots)], factors[len(knots) :]
     at = sorted({*tables.tokens.at, *(n for n in knots if n <= tables.tokens.last)})
     curve = [tables.tokens(n) * sum(f * b for f, b in zip(of_tokens, _blend(knots, n), strict=True)) for n in at]
@@ -203,15 +208,16 @@ def fit_errors(tables: Tables, steps: Sequence[Step]) -> FitErrors:
 
 def _bounded_least_squares(
     rows: Sequence[Sequence[float]],
+    values: Sequence[float],
     weights: Sequence[float],
     start: Sequence[float],
     pull: float,
     to: float,
 ) -> list[float]:
-    """Factors x within bounds with sum(w (row · x - 1)²) + pull |x - to|² least: each in turn, until all rest."""
+    """Factors x within bounds with sum(w (row · x - value)²) + pull |x - to|² least: each in turn, until all rest."""
     n = len(start)
     gram = [[sum(w * r[i] * r[j] for w, r in zip(weights, rows, strict=True)) for j in range(n)] for i in range(n)]
-    right = [sum(w * r[i] for w, r in zip(weights, rows, strict=True)) for i in range(n)]
+    right = [sum(w * v * r[i] for w, v, r in zip(weights, values, rows, strict=True)) for i in range(n)]
     x = list(start)
     for _ in range(1000):
         moved = 0.0

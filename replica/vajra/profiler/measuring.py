@@ -168,6 +168,7 @@ class _Run:
                         threads=num_threads(self._options),
                         block_size=self._options.block_size,
                         max_context=self._options.max_model_len,
+                        kv_blocks=self._spec.num_layers * self._options.num_blocks,
                         fewest=self._preset.fewest,
                         calm=self._calm,
                     )

@@ -40,9 +40,19 @@ class Operators:
     """
 
     def __init__(
-        self, spec: ModelSpec, *, isa: str, threads: int, block_size: int, max_context: int, fewest: int, calm: Calm
+        self,
+        spec: ModelSpec,
+        *,
+        isa: str,
+        threads: int,
+        block_size: int,
+        max_context: int,
+        kv_blocks: int,
+        fewest: int,
+        calm: Calm,
     ) -> None:
-        """Takes up to about 700 MiB, or one layer's weights where these are more. `fewest` repeats of each point."""
+        """Takes up to about 700 MiB, or one layer's weights where these are more. `kv_blocks` are those of the engine's
+        layers together, `fewest` the repeats of each point."""
         self._spec, self._fewest, self._calm = spec, fewest, calm
         self._kernels = ops.Ops(isa, threads)
         self._block_size = block_size
@@ -74,8 +84,8 @@ class Operators:
         itemsize = 4 if spec.dtype == "float32" else 2
         token = 2 * kv_heads * d * itemsize
         self.max_context = min(max_context, _KV_BYTES // token // block_size * block_size)
-        blocks = max(_KV_BYTES // token, self.max_context) // block_size
-        self._num_blocks = max(1, min(blocks, 4 * -(-max_context // block_size) + 1024))
+        # Calls come back to a page when they have passed as many others as steps do: else caches would hold them all.
+        self._num_blocks = max(min(_KV_BYTES // token // block_size, kv_blocks), -(-self.max_context // block_size), 1)
         self._pool = ops.KvPool(spec.dtype, self._num_blocks, kv_heads, d, block_size)
         self._next_block = 0
         self._norm = np.ones(hidden, np.float32)
