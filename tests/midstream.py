@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+ENDLESS = 8000  # tokens: some seconds of work, for what no test waits for
+
 
 class TooLate(Exception):
     """What a test meant to disturb was over before it did. A busy machine lets a test hear of a stream's first tokens

@@ -15,7 +15,6 @@ from tests.deployments import deployment
 
 MODEL = "tiny"
 MAX_MODEL_LEN = 8192
-ENDLESS = 8000  # tokens: some seconds of work, for what no test waits for
 VOCABULARY = 320
 
 _SERVE = """

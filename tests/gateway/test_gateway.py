@@ -12,8 +12,8 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.gateway.harness import ENDLESS, manifest
-from tests.midstream import hit
+from tests.gateway.harness import manifest
+from tests.midstream import ENDLESS, hit
 
 from vajra.config import ConfigError, VajraDeployment
 from vajra.gateway import Gateway, GenerateRequestData

@@ -11,7 +11,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
-from tests.gateway.harness import ENDLESS, MAX_MODEL_LEN, MODEL, VOCABULARY, Server
+from tests.gateway.harness import MAX_MODEL_LEN, MODEL, VOCABULARY, Server
+from tests.midstream import ENDLESS
 
 from vajra.inference.v1 import inference_pb2 as pb
 from vajra.inference.v1 import inference_pb2_grpc

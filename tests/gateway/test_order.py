@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.gateway.harness import ENDLESS, manifest
+from tests.gateway.harness import manifest
+from tests.midstream import ENDLESS
 
 from vajra.config import VajraDeployment
 from vajra.gateway import Gateway, GenerateRequestData

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.gateway.harness import ENDLESS, Server, manifest
-from tests.midstream import TooLate
+from tests.gateway.harness import Server, manifest
+from tests.midstream import ENDLESS, TooLate
 
 
 def stream(server: Server, max_tokens: int, n: int = 1) -> Any:

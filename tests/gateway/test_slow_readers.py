@@ -13,8 +13,9 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.gateway.harness import ENDLESS, MODEL, Server, manifest
+from tests.gateway.harness import MODEL, Server, manifest
 from tests.gateway.test_connections import address
+from tests.midstream import ENDLESS
 
 from vajra.inference.v1 import inference_pb2 as pb
 from vajra.inference.v1 import inference_pb2_grpc

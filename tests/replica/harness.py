@@ -23,7 +23,6 @@ from vajra.inference.v1 import inference_pb2
 
 TIMEOUT = 60.0
 MAX_MODEL_LEN = 8192
-ENDLESS = 8000  # tokens: some seconds of work, for what no test waits for
 
 
 def manifest(model: Path, *, native: bool = True, chunk_size: int = 64, **spec: Any) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import grpc
 import pytest
-from tests.midstream import hit
-from tests.replica.harness import ENDLESS, Replica, collect, manifest, read, request
+from tests.midstream import ENDLESS, hit
+from tests.replica.harness import Replica, collect, manifest, read, request
 
 from vajra.control.v1 import control_pb2
 

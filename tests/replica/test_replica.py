@@ -10,8 +10,8 @@ from pathlib import Path
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from tests.midstream import hit
-from tests.replica.harness import ENDLESS, MAX_MODEL_LEN, Replica, collect, manifest, read, request
+from tests.midstream import ENDLESS, hit
+from tests.replica.harness import MAX_MODEL_LEN, Replica, collect, manifest, read, request
 
 from vajra.control.v1 import control_pb2
 from vajra.dispatch.v1 import dispatch_pb2_grpc
